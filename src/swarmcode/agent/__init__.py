@@ -1,0 +1,1 @@
+"""How a model is asked for a change: one file per protocol that a model can speak."""

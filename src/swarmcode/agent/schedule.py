@@ -1,0 +1,25 @@
+"""Which place gets the next sample: suspects and samples share one budget."""
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+FIRST_ANSWER = 0.55
+NEXT_ANSWER = 0.06
+FADE = 0.9
+"""Chance that the most probable answer is right when the place is, that the first drawn one is right when that was not,
+and how the latter fades with each further draw: repair@1 56 %, @10 68 %, @50 70 % of the embedded model."""
+
+MOST_SAMPLES = 60
+"""Of one place; beyond that a draw hardly ever brings anything new."""
+
+
+def schedule(suspicion: Sequence[float]) -> Iterator[tuple[int, int]]:
+    """Pairs (place, sample), best first: by the product of the place's suspicion and the chance that one more sample
+    there is the right one. Samples of a place come in order, from 0; every place gets `MOST_SAMPLES` in the end."""
+    heap = [(-score * FIRST_ANSWER, place, 0) for place, score in enumerate(suspicion)]
+    heapq.heapify(heap)
+    while heap:
+        _, place, sample = heapq.heappop(heap)
+        yield place, sample
+        if sample + 1 < MOST_SAMPLES:
+            heapq.heappush(heap, (-suspicion[place] * NEXT_ANSWER * FADE**sample, place, sample + 1))

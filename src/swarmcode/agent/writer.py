@@ -1,0 +1,139 @@
+"""An agent for instruction-tuned models: reads the subtask and its files, answers with search/replace blocks.
+
+Every attempt of a subtask begins with the same segments (rules, issue, failures, files), so the engine computes them
+once for all; only the last lines, which point an attempt at a place, differ.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from swarmcode.agent import blocks
+from swarmcode.agent.chat import Message, segments
+from swarmcode.agent.protocol import Assignment
+from swarmcode.engine.protocol import Completion, Engine, Request
+from swarmcode.flow import Attempt, Ending, Issue, Subtask, TestResult, Usage
+from swarmcode.prompts import render
+from swarmcode.tree import Tree
+
+TURNS = 2
+"""Answers an attempt may give: a malformed one is answered with what was wrong."""
+PLACES = 5
+"""Different places that attempts are pointed at, in turn."""
+BYTES_PER_TOKEN = 3
+"""Low estimate for code, so that what is shown is sure to fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Briefing:
+    """What every attempt is told."""
+
+    issue: Issue
+    failures: tuple[TestResult, ...]
+    """The failing tests, with their messages."""
+
+
+class WriterAgent:
+    """Asks for a whole change an attempt."""
+
+    def __init__(
+        self, engine: Engine, tree: Tree, briefing: Briefing, *, thinking: bool, attempts: int, seed: int = 0
+    ) -> None:
+        self._engine = engine
+        self._tree = tree
+        self._briefing = briefing
+        self._thinking = thinking
+        self._attempts = attempts
+        self._seed = seed
+
+    def assignments(self, subtask: Subtask) -> Iterator[Assignment]:
+        """Samples over the subtask's foremost places, in turn."""
+        places = subtask.suspects[:PLACES]
+        for number in range(self._attempts):
+            suspect = places[number % len(places)] if places else None
+            yield Assignment(
+                id=f"{subtask.id}.{number}",
+                subtask=subtask,
+                suspect=suspect,
+                sample=number,
+                seed=self._seed + number,
+            )
+
+    async def attempt(self, assignment: Assignment) -> Attempt:
+        """One conversation: an answer, and where it is malformed one more."""
+        messages = [
+            Message(role="system", content=render("edit-system")),
+            Message(role="user", content=self._task(assignment.subtask)),
+        ]
+        messages[-1] = replace(messages[-1], content=messages[-1].content + _pointer(assignment))
+        usage, note = Usage(), ""
+        for turn in range(1, TURNS + 1):
+            completion = await self._answer(messages, assignment)
+            usage += completion.usage
+            if completion.finish == "length":
+                return _ended(assignment, "limit", turn, usage, note="the answer was cut at its limit")
+            try:
+                new = blocks.changes(blocks.parse(completion.text), self._tree, assignment.subtask.writes)
+            except blocks.MalformedAnswer as error:
+                note = str(error)
+                messages += [
+                    Message(role="assistant", content=completion.text),
+                    Message(role="user", content=render("edit-malformed", complaint=note)),
+                ]
+                continue
+            diff = blocks.diff_of(new, self._tree)
+            if not diff:
+                return _ended(assignment, "gave_up", turn, usage, note="the answer changes nothing")
+            ended = _ended(assignment, "submitted", turn, usage)
+            return replace(ended, diff=diff, score=sum(completion.logprobs) / max(len(completion.logprobs), 1))
+        return _ended(assignment, "gave_up", TURNS, usage, note=note)
+
+    async def _answer(self, messages: list[Message], assignment: Assignment) -> Completion:
+        profile = self._engine.profile
+        request = Request(
+            prompt=segments(profile.chat_template, messages, thinking=self._thinking),
+            sampling=profile.sampling if assignment.sample else replace(profile.sampling, temperature=0.0),
+            seeds=(assignment.seed,),
+        )
+        (completion,) = await self._engine.complete(request)
+        return completion
+
+    def _task(self, subtask: Subtask) -> str:
+        failures = [failure for failure in self._briefing.failures if failure.id in subtask.tests]
+        return render(
+            "edit-task",
+            issue=self._briefing.issue.text,
+            goal=subtask.goal,
+            failures=failures,
+            files=self._shown(subtask),
+            writes=sorted(subtask.writes),
+        )
+
+    def _shown(self, subtask: Subtask) -> list[tuple[str, str]]:
+        """The files in scope, then those to be read, as far as half of the context allows."""
+        room = self._engine.profile.context // 2 * BYTES_PER_TOKEN
+        shown: list[tuple[str, str]] = []
+        for path in (*sorted(subtask.writes), *subtask.reads):
+            text = self._tree.text(path)
+            if text is not None and len(text) <= room:
+                shown.append((path, text))
+                room -= len(text)
+        return shown
+
+
+def _pointer(assignment: Assignment) -> str:
+    suspect = assignment.suspect
+    if suspect is None:
+        return ""
+    return "\n" + render("edit-pointer", path=suspect.path, line=suspect.start, symbol=suspect.symbol)
+
+
+def _ended(assignment: Assignment, ending: Ending, steps: int, usage: Usage, note: str = "") -> Attempt:
+    return Attempt(
+        id=assignment.id,
+        subtask=assignment.subtask.id,
+        seed=assignment.seed,
+        ending=ending,
+        steps=steps,
+        usage=usage,
+        note=note,
+    )

@@ -1,0 +1,148 @@
+"""The seam between whoever wants text and whatever runs the model.
+
+A prompt is given as segments, the part that many requests share first, so that equal heads are recognised and computed
+once. Callers are asyncio tasks; an engine may run its model wherever it likes, and cancelling the task cancels the
+request and frees what it held.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmcode.flow import Usage
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A piece of a prompt: text to be tokenized by itself, or tokens as they are."""
+
+    text: str = ""
+    """Tokenized alone, so that equal segments give equal tokens whatever follows."""
+    tokens: tuple[int, ...] = ()
+    """Used where `text` is empty."""
+    special: bool = False
+    """Whether the spelling of control tokens in `text` stands for those tokens. Never set it for untrusted text."""
+
+
+class Constraint(Protocol):
+    """Which tokens may come next. Pure: the same tokens give the same answer."""
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Mask of shape (vocabulary,), True where the token may follow `generated`; None where all may."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How a token is chosen. Order: constraint, top-k, top-p, min-p, temperature."""
+
+    temperature: float = 1.0
+    """0 takes the most probable token."""
+    top_k: int = 0
+    """0: no limit."""
+    top_p: float = 1.0
+    min_p: float = 0.0
+    max_tokens: int = 256
+    """The answer is cut there, with finish `length`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One prompt, one or more answers."""
+
+    prompt: tuple[Segment, ...]
+    sampling: Sampling
+    seeds: tuple[int, ...] = (0,)
+    """One answer a seed: they share the whole prompt. Equal request and seed give an equal answer, whatever else is in
+    the batch, as far as the backend's arithmetic permits."""
+    stop: tuple[str, ...] = ()
+    """Ends the answer; not part of it."""
+    stop_tokens: tuple[int, ...] = ()
+    """As `stop`; the model's own end-of-generation tokens always count."""
+    constraint: Constraint | None = None
+    schema: str = ""
+    """JSON schema that the answer must follow; empty: none."""
+    priority: float = 0.0
+    """Higher runs first when seats are scarce."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One answer."""
+
+    text: str
+    """Detokenized, without the stop."""
+    tokens: tuple[int, ...]
+    """As generated, without the stop token."""
+    logprobs: tuple[float, ...]
+    """Natural log-probability of each generated token, the stop token included as last one where there was one:
+    under the constraint, at temperature 1, before top-k, top-p and min-p."""
+    finish: Finish
+    usage: Usage = field(default_factory=Usage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What an engine is doing at this moment, for a live view."""
+
+    running: int = 0
+    """Sequences that are decoding."""
+    waiting: int = 0
+    """Sequences that wait for a seat or for cells."""
+    usage: Usage = field(default_factory=Usage)
+    """Since the engine was opened; `seconds` is the time spent computing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A model file, and what is true of it. Whatever it does not promise is never asked of the model."""
+
+    name: str
+    """How reports call it."""
+    protocols: tuple[str, ...]
+    """Agent protocols that it speaks, best first: `span`, `blocks`."""
+    context: int
+    """Longest sequence, in tokens."""
+    vocabulary: int = 0
+    """Number of tokens: the length of a constraint's mask."""
+    chat_template: str = ""
+    """Jinja source from the GGUF; empty: it cannot chat."""
+    plans: bool = False
+    """Whether it follows instructions well enough to plan."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """Default for attempts."""
+
+
+class Engine(Protocol):
+    """A model that is loaded and ready."""
+
+    @property
+    def profile(self) -> Profile: ...
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        """One completion a seed, in the order of the seeds.
+
+        Raises `UsageError` where the prompt and `max_tokens` do not fit the context, `ModelError` where the model
+        cannot do what is asked (a schema, say), `EngineLost` where the engine died or was closed.
+        """
+        ...
+
+    def tokenize(self, text: str, *, special: bool = False) -> tuple[int, ...]:
+        """Tokens of `text` alone, without a begin token. Fast, and safe from any thread."""
+        ...
+
+    def detokenize(self, tokens: Sequence[int]) -> bytes:
+        """The bytes that ordinary tokens stand for; control tokens give nothing."""
+        ...
+
+    @property
+    def load(self) -> Load: ...
+
+    async def close(self) -> None:
+        """Ends the engine; pending requests raise `EngineLost`. Idempotent."""
+        ...

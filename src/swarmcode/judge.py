@@ -1,0 +1,115 @@
+"""Candidate -> Verdict: what the project's own tests say, in a sandbox.
+
+A candidate counts only if it turns failing tests and breaks none. The failing tests come first, because most candidates
+end there; then those that passed, until the first that does not any more. A test that broke is run once more before it
+is held against the candidate, and a test that was not seen to pass again counts as broken, so that skipping, deleting
+or hiding a test is no way through. Not covered: code in scope that lies to its own tests (a module that recognises
+that it is being tested); the diff is there to be read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from swarmcode.flow import Baseline, Candidate, Changes, Outcome, SuiteRun, Verdict
+from swarmcode.sandbox.protocol import Box, Limits
+from swarmcode.sandbox.stacked import Boxes
+from swarmcode.suite.ask import Ask
+from swarmcode.suite.run import run_suite
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """What judging needs."""
+
+    boxes: Boxes
+    command: tuple[str, ...]
+    baseline: Baseline
+    limits: Limits
+
+
+async def judge(bench: Bench, candidate: Candidate, wanted: Iterable[str]) -> Verdict:
+    """Tries a candidate against the tests that it is to turn, then against the rest. Raises `SandboxLost`."""
+    wanted = frozenset(wanted)
+    async with bench.boxes.box() as box:
+        first = await _run(bench, box, candidate.changes, Ask(select=tuple(sorted(wanted))))
+        if first.outcome != "finished" or not first.passing & wanted:
+            return _verdict(candidate.key, (first,), wanted=wanted, turned=frozenset(), broke=frozenset())
+        others = frozenset(bench.baseline.failing) - wanted
+        rest = bench.baseline.passing | others
+        if not rest:
+            return _verdict(candidate.key, (first,), wanted=wanted, turned=first.passing & wanted, broke=frozenset())
+        ask = Ask(
+            select=tuple(sorted(rest)),
+            first=_nearest(bench.baseline, candidate.changes),
+            stop_on=bench.baseline.passing,
+        )
+        second = await _run(bench, box, candidate.changes, ask)
+        runs, broke = await _confirmed(bench, box, candidate.changes, second)
+        turned = (first.passing & wanted) | (second.passing & others)
+        return _verdict(candidate.key, (first, *runs), wanted=wanted, turned=turned, broke=broke)
+
+
+async def prove(bench: Bench, key: str, changes: Changes, expected: Iterable[str]) -> Verdict:
+    """The whole suite, as the project runs it, on a combined tree. It passes only if it turns all that is `expected`
+    and breaks nothing. Raises `SandboxLost`."""
+    expected = frozenset(expected)
+    async with bench.boxes.box() as box:
+        whole = await _run(bench, box, changes, Ask())
+        runs, broke = await _confirmed(bench, box, changes, whole)
+    turned = whole.passing & frozenset(bench.baseline.failing)
+    return _verdict(key, runs, wanted=expected, turned=turned, broke=broke, whole=True)
+
+
+async def _run(bench: Bench, box: Box, changes: Changes, ask: Ask) -> SuiteRun:
+    """One run of the suite on a tree that nothing has touched but the changes."""
+    await box.reset()
+    await box.apply(changes)
+    return await run_suite(box, bench.command, ask, bench.limits)
+
+
+async def _confirmed(
+    bench: Bench, box: Box, changes: Changes, run: SuiteRun
+) -> tuple[tuple[SuiteRun, ...], frozenset[str]]:
+    """The runs made, and the tests that are broken in both: what breaks once and passes next is flaky."""
+    lost = bench.baseline.passing - run.passing
+    seen_to_fail = lost & frozenset(run.tests)
+    if run.outcome != "finished" or not lost:
+        return (run,), lost
+    # A run that was stopped at a broken test has not seen the rest, so all that is missing is run again.
+    again = await _run(
+        bench, box, changes, Ask(select=tuple(sorted(lost)), first=tuple(sorted(seen_to_fail)), stop_on=lost)
+    )
+    return (run, again), lost - again.passing
+
+
+def _nearest(baseline: Baseline, changes: Changes) -> tuple[str, ...]:
+    """Passing tests that run lines of a changed file: the likeliest to break."""
+    near = [
+        test for test, files in baseline.covered.items() if test in baseline.passing and files.keys() & changes.keys()
+    ]
+    return tuple(sorted(near))
+
+
+def _verdict(
+    key: str,
+    runs: tuple[SuiteRun, ...],
+    *,
+    wanted: frozenset[str],
+    turned: frozenset[str],
+    broke: frozenset[str],
+    whole: bool = False,
+) -> Verdict:
+    still_failing = wanted - turned
+    outcome: Outcome = "passed" if turned and not broke and not (whole and still_failing) else "failed"
+    for run in runs:
+        if run.outcome != "finished":
+            outcome = "timeout" if run.outcome == "timeout" else "broken"
+    return Verdict(
+        key=key,
+        outcome=outcome,
+        turned=turned,
+        still_failing=still_failing,
+        broke=broke,
+        output=runs[-1].output or runs[-1].complaint,
+        seconds=sum(run.seconds for run in runs),
+    )

@@ -1,0 +1,1 @@
+"""Issue, failures and coverage -> ranked suspects."""

@@ -1,0 +1,243 @@
+"""Issue, baseline and suspects -> a plan of file-scoped subtasks.
+
+The deterministic planner works with every model: failing tests whose evidence points at different files become
+different subtasks, and no two subtasks write one file. Where the model follows instructions, a planner agent may
+propose a plan by JSON schema; what it says is checked, and a plan that does not hold falls back on the deterministic
+one. Two patches that must share a file do half as well as one, so conflicts are prevented here, not repaired later.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from swarmcode.flow import Plan, Subtask, Suspect
+from swarmcode.route import ModeChoice, choose_mode, widths
+
+FEW_LINES = 12
+SHARP = 0.6
+"""The evidence is sharp where at most so many lines have at least this share of the highest suspicion."""
+
+FILES_A_SUBTASK = 6
+"""Most files that one subtask may write: scope is what keeps subtasks apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the planner goes by."""
+
+    suspects: Mapping[str, tuple[Suspect, ...]]
+    """Failing test -> where its fault may be, most suspicious first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """What a plan may spend."""
+
+    mode: ModeChoice = "auto"
+    agents: int = 100
+    """At once, for one subtask."""
+    attempts: int = 1000
+    """In all, for one subtask."""
+    protocols: tuple[str, ...] = ("span",)
+    """What the model speaks."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Failing tests that share their most suspicious file."""
+
+    tests: list[str] = field(default_factory=list)
+    scores: dict[str, float] = field(default_factory=dict)
+    """File -> highest suspicion for any of the tests."""
+
+
+def make_plan(evidence: Evidence, effort: Effort, *, first: int = 1) -> Plan:
+    """The deterministic plan: every failing test is in exactly one subtask. Subtasks are numbered from `first`, so that
+    a run that plans again has no id twice. Raises `UsageError` where the model cannot do what was asked."""
+    groups = _groups(evidence.suspects)
+    owned = _share_out(groups)
+    subtasks = tuple(
+        _subtask(str(number), group.tests, files, evidence.suspects)
+        for number, (group, files) in enumerate(zip(groups, owned, strict=True), start=first)
+    )
+    return route(subtasks, effort)
+
+
+def route(subtasks: tuple[Subtask, ...], effort: Effort) -> Plan:
+    """Chooses mode and widths for subtasks, and says why in one line."""
+    sharp = all(_is_sharp(subtask.suspects) for subtask in subtasks)
+    mode = choose_mode(effort.mode, protocols=effort.protocols, subtasks=len(subtasks), sharp=sharp)
+    plan_widths = (1,) if mode == "thinking" else widths(effort.agents, effort.attempts)
+    return Plan(subtasks=subtasks, mode=mode, widths=plan_widths, why=_why(subtasks, plan_widths, sharp=sharp))
+
+
+def _groups(suspects: Mapping[str, tuple[Suspect, ...]]) -> list[_Group]:
+    """Tests by their most suspicious file, in the order in which the files first appear."""
+    groups: dict[str, _Group] = {}
+    for test, places in suspects.items():
+        scores = _by_file(places)
+        top = max(scores, key=scores.__getitem__, default="")
+        group = groups.setdefault(top, _Group())
+        group.tests.append(test)
+        for path, score in scores.items():
+            group.scores[path] = max(score, group.scores.get(path, 0.0))
+    return list(groups.values())
+
+
+def _by_file(places: Sequence[Suspect]) -> dict[str, float]:
+    scores: dict[str, float] = defaultdict(float)
+    for suspect in places:
+        scores[suspect.path] = max(scores[suspect.path], suspect.score)
+    return scores
+
+
+def _share_out(groups: list[_Group]) -> list[frozenset[str]]:
+    """Each file to the group that suspects it most: the files that each group may write."""
+    owner: dict[str, int] = {}
+    for path in {path for group in groups for path in group.scores}:
+        owner[path] = max(range(len(groups)), key=lambda number: groups[number].scores.get(path, 0.0))
+    owned = []
+    for number, group in enumerate(groups):
+        own = sorted((path for path in group.scores if owner[path] == number), key=lambda path: -group.scores[path])
+        owned.append(frozenset(own[:FILES_A_SUBTASK]))
+    return owned
+
+
+def _subtask(
+    name: str, tests: Sequence[str], files: frozenset[str], suspects: Mapping[str, tuple[Suspect, ...]]
+) -> Subtask:
+    best: dict[tuple[str, int], Suspect] = {}
+    for test in tests:
+        for suspect in suspects.get(test, ()):
+            place = (suspect.path, suspect.start)
+            if suspect.path in files and (place not in best or best[place].score < suspect.score):
+                best[place] = suspect
+    ranked = sorted(best.values(), key=lambda suspect: -suspect.score)
+    others = {suspect.path for test in tests for suspect in suspects.get(test, ())} - files
+    return Subtask(
+        id=name,
+        goal=_goal(tests),
+        tests=tuple(tests),
+        suspects=tuple(ranked),
+        writes=files,
+        reads=tuple(sorted(others)),
+    )
+
+
+def _goal(tests: Sequence[str]) -> str:
+    return f"{tests[0]} passes" if len(tests) == 1 else f"{tests[0]} and {len(tests) - 1} more failing tests pass"
+
+
+def _is_sharp(suspects: Sequence[Suspect]) -> bool:
+    if not suspects:
+        return False
+    high = suspects[0].score * SHARP
+    return sum(suspect.score >= high for suspect in suspects) <= FEW_LINES
+
+
+def _why(subtasks: tuple[Subtask, ...], waves: tuple[int, ...], *, sharp: bool) -> str:
+    tests = sum(len(subtask.tests) for subtask in subtasks)
+    split = (
+        f"{tests} failing tests point at {len(subtasks)} separate files"
+        if len(subtasks) > 1
+        else f"{tests} failing test{'s point' if tests > 1 else ' points'} at one place"
+    )
+    strength = "few lines are suspicious" if sharp else "many lines are suspicious"
+    ways: list[str] = []
+    for width in waves:
+        if str(width) not in ways:
+            ways.append(str(width))
+    agents = f"{', then '.join(ways)} agents while nothing is proven" if len(ways) > 1 else f"{ways[0]} agents"
+    return f"{split}, {strength}: {agents}"
+
+
+class _ProposedSubtask(BaseModel):
+    """One subtask as a planner agent writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: Annotated[str, Field(min_length=1, max_length=20, pattern=r"^[A-Za-z0-9_-]+$")]
+    goal: Annotated[str, Field(min_length=1, max_length=500)]
+    writes: Annotated[list[str], Field(min_length=1, max_length=FILES_A_SUBTASK)]
+    reads: Annotated[list[str], Field(max_length=20)] = []
+    tests: Annotated[list[str], Field(min_length=1)]
+    depends_on: Annotated[list[str], Field(max_length=20)] = []
+
+
+class _ProposedPlan(BaseModel):
+    """A plan as a planner agent writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subtasks: Annotated[list[_ProposedSubtask], Field(min_length=1, max_length=100)]
+
+
+def plan_schema() -> str:
+    """JSON schema that a planner agent's answer must follow."""
+    return json.dumps(_ProposedPlan.model_json_schema())
+
+
+def check_proposal(
+    answer: str, evidence: Evidence, files: frozenset[str], forbidden: frozenset[str], *, first: int = 1
+) -> tuple[Subtask, ...]:
+    """The subtasks of a planner agent's answer, numbered from `first`.
+
+    Checked: the JSON follows the schema, files exist, none of them is `forbidden` (tests), no two subtasks write one
+    file, every failing test is in exactly one subtask, dependencies exist and have no cycle. Raises `ValueError` with
+    what does not hold.
+    """
+    try:
+        proposal = _ProposedPlan.model_validate_json(answer)
+    except ValidationError as error:
+        flaw = error.errors()[0]
+        raise ValueError(f"{'.'.join(str(part) for part in flaw['loc']) or 'answer'}: {flaw['msg']}") from error
+    _check_names(proposal, evidence)
+    _check_files(proposal, files, forbidden)
+    numbers = {proposed.id: str(number) for number, proposed in enumerate(proposal.subtasks, start=first)}
+    return tuple(_accepted(proposed, numbers, evidence, files) for proposed in proposal.subtasks)
+
+
+def _accepted(
+    proposed: _ProposedSubtask, numbers: Mapping[str, str], evidence: Evidence, files: frozenset[str]
+) -> Subtask:
+    subtask = _subtask(numbers[proposed.id], proposed.tests, frozenset(proposed.writes), evidence.suspects)
+    return replace(
+        subtask,
+        goal=proposed.goal,
+        reads=tuple(path for path in proposed.reads if path in files),
+        depends_on=tuple(numbers[name] for name in proposed.depends_on),
+    )
+
+
+def _check_names(proposal: _ProposedPlan, evidence: Evidence) -> None:
+    names = [subtask.id for subtask in proposal.subtasks]
+    if len(set(names)) < len(names):
+        raise ValueError("two subtasks have one id")
+    tests = [test for subtask in proposal.subtasks for test in subtask.tests]
+    if sorted(tests) != sorted(evidence.suspects):
+        raise ValueError("the failing tests are not shared out one to one")
+    for subtask in proposal.subtasks:
+        if unknown := set(subtask.depends_on) - set(names):
+            raise ValueError(f"subtask {subtask.id} depends on {', '.join(sorted(unknown))}, which is not there")
+    try:
+        TopologicalSorter({subtask.id: subtask.depends_on for subtask in proposal.subtasks}).prepare()
+    except CycleError as error:
+        raise ValueError(f"subtasks wait for each other: {' -> '.join(error.args[1])}") from error
+
+
+def _check_files(proposal: _ProposedPlan, files: frozenset[str], forbidden: frozenset[str]) -> None:
+    written: set[str] = set()
+    for subtask in proposal.subtasks:
+        for path in subtask.writes:
+            if path not in files:
+                raise ValueError(f"subtask {subtask.id} writes {path}, which is not there")
+            if path in forbidden:
+                raise ValueError(f"subtask {subtask.id} writes {path}, which is a test")
+            if path in written:
+                raise ValueError(f"two subtasks write {path}")
+            written.add(path)

@@ -1,0 +1,255 @@
+"""The story: an issue becomes a baseline, suspects, a plan, attempts, verdicts, and a proven combination.
+
+Only this file knows the order of the stages. A round works on the tree as it stands; what it proves is stacked, and
+while failing tests remain and the last round brought something, another plan is made on the new ground.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from swarmcode.agent.planner import propose
+from swarmcode.agent.protocol import Agent
+from swarmcode.agent.span import SpanAgent
+from swarmcode.agent.writer import Briefing, WriterAgent
+from swarmcode.diff import is_test_file, to_candidate
+from swarmcode.docket import Docket
+from swarmcode.engine.protocol import Engine
+from swarmcode.errors import DiffError, SuiteError, SwarmcodeError
+from swarmcode.events import (
+    BaselineMeasured,
+    CandidateDropped,
+    Emit,
+    Localised,
+    Merged,
+    Phase,
+    PhaseEnded,
+    PhaseStarted,
+    Planned,
+    Warned,
+)
+from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, Suspect, Verdict
+from swarmcode.judge import Bench, judge, prove
+from swarmcode.ledger import Ledger, joined
+from swarmcode.localise.rank import rank
+from swarmcode.merge import merge
+from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
+from swarmcode.repo import Snapshot, diff_of
+from swarmcode.route import NARROW
+from swarmcode.sandbox.protocol import Limits
+from swarmcode.sandbox.stacked import Boxes, StackedBoxes
+from swarmcode.suite.baseline import measure
+from swarmcode.swarm import Hearing, swarm
+from swarmcode.tree import Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """All that a run is given, beside the model and the boxes."""
+
+    run: str
+    """Id of the run."""
+    issue: Issue
+    snapshot: Snapshot
+    effort: Effort
+    limits: Limits
+    """Of one run of the suite."""
+    seconds: float
+    """Budget for the whole story."""
+    workers: int
+    """Candidates tried at the same time."""
+    seed: int
+    sandbox: str
+    """Kind of sandbox, for the report."""
+    known_baseline: Baseline | None = None
+    """Of a run that is resumed."""
+    known: Mapping[str, Verdict] = field(default_factory=dict)
+    """Verdicts of a run that is resumed, by candidate key."""
+
+
+async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit) -> Report:
+    """Carries a task through to its report. Raises `SuiteError` where the tests show nothing to fix, and what the
+    engine and the sandbox raise."""
+    started = time.monotonic()
+    ledger = Ledger(emit)
+    try:
+        async with asyncio.timeout(task.seconds):
+            why = await Story(task, engine, boxes, ledger).tell()
+    except TimeoutError:
+        why = f"the time limit of {task.seconds:g} s was reached"
+    except BaseExceptionGroup as group:
+        raise _plain(group) from group
+    seconds = time.monotonic() - started
+    name = engine.profile.name
+    return ledger.report(run=task.run, issue=task.issue, model=name, sandbox=task.sandbox, why=why, seconds=seconds)
+
+
+class Story:
+    """One run's stages, in order."""
+
+    def __init__(self, task: Task, engine: Engine, boxes: Boxes, ledger: Ledger) -> None:
+        self.task = task
+        self.engine = engine
+        self.boxes = boxes
+        self.ledger = ledger
+
+    async def tell(self) -> str:
+        """Rounds, while they bring something; why it ended."""
+        base = Tree(root=self.task.snapshot.root, files=frozenset(self.task.snapshot.files))
+        while True:
+            tree = base.stacked(self.ledger.changes)
+            baseline = await self.baseline(tree)
+            if not baseline.failing:
+                return "every failing test passes"
+            before = len(self.ledger.accepted)
+            bench = Bench(boxes=self.boxes, command=self.task.issue.test, baseline=baseline, limits=self.task.limits)
+            evidence = await self.localise(tree, baseline)
+            plan = await self.plan(tree, baseline, evidence)
+            docket = await self.search(tree, bench, plan)
+            await self.merge(bench, docket)
+            if len(self.ledger.accepted) == before:
+                return "nothing that was tried is accepted by the tests"
+            if set(baseline.failing) <= self.ledger.turned:
+                return "every failing test passes"
+
+    async def baseline(self, tree: Tree) -> Baseline:
+        """How the suite stands on the tree as it is now: with each merge lines move and passing tests become more."""
+        again = bool(tree.changes)
+        boxes = StackedBoxes(self.boxes, tree.changes) if again else self.boxes
+        with self.phase("baseline", "on the combined tree" if again else ""):
+            known = None if again else self.task.known_baseline
+            baseline = known or await measure(boxes, self.task.issue.test, self.task.limits)
+        self.ledger(BaselineMeasured(baseline=baseline))
+        if not baseline.failing and not again:
+            raise SuiteError(
+                f"all {len(baseline.passing)} tests pass: none of them shows the fault",
+                "add a test that fails because of it, or name one: --test 'pytest tests/test_x.py'",
+            )
+        return baseline
+
+    async def localise(self, tree: Tree, baseline: Baseline) -> Evidence:
+        """Where the fault behind each failing test may be."""
+        with self.phase("localise"):
+            suspects = await asyncio.to_thread(
+                lambda: {test: rank(self.task.issue.text, baseline, tree, tests=[test]) for test in baseline.failing}
+            )
+        self.ledger(Localised(suspects=_foremost(suspects)))
+        return Evidence(suspects=suspects)
+
+    async def plan(self, tree: Tree, baseline: Baseline, evidence: Evidence) -> Plan:
+        """The work, split: by the model where it can, else by the evidence."""
+        first = 1 + sum(len(plan.subtasks) for plan in self.ledger.plans)
+        with self.phase("plan"):
+            plan = make_plan(evidence, self.task.effort, first=first)
+            if self.engine.profile.plans and plan.mode != "instant":
+                plan = await self.proposed(tree, baseline, evidence, first) or plan
+        self.ledger(Planned(plan=plan))
+        return plan
+
+    async def proposed(self, tree: Tree, baseline: Baseline, evidence: Evidence, first: int) -> Plan | None:
+        """The model's own plan, or None where it does not hold."""
+        proposal = await propose(
+            self.engine,
+            issue=self.task.issue,
+            failures=[baseline.run.tests[test] for test in baseline.failing],
+            suspects=_foremost(evidence.suspects),
+            files=sorted(tree.files),
+            schema=plan_schema(),
+            seed=self.task.seed,
+        )
+        self.ledger.planning += proposal.usage
+        self.ledger.planner_steps += 1
+        forbidden = frozenset(path for path in tree.files if is_test_file(path))
+        try:
+            return route(
+                check_proposal(proposal.answer, evidence, tree.files, forbidden, first=first), self.task.effort
+            )
+        except ValueError as error:
+            self.ledger(Warned(message=f"the model's plan does not hold ({error}): planning by the evidence alone"))
+            return None
+
+    async def search(self, tree: Tree, bench: Bench, plan: Plan) -> Docket:
+        """Attempts and their verdicts, until every subtask is closed or exhausted."""
+
+        async def trial(candidate: Candidate, wanted: Iterable[str]) -> Verdict:
+            return await judge(bench, candidate, wanted)
+
+        docket = Docket(plan.subtasks, trial, self.ledger, known={**self.task.known, **self.ledger.verdicts})
+        subtasks = {subtask.id: subtask for subtask in plan.subtasks}
+
+        async def propose_candidate(attempt: Attempt) -> None:
+            if attempt.ending != "submitted":
+                return
+            try:
+                candidate = await asyncio.to_thread(to_candidate, attempt, subtasks[attempt.subtask], tree)
+            except DiffError as error:
+                self.ledger(CandidateDropped(attempt=attempt.id, reason=error.message))
+            else:
+                await docket.submit(candidate)
+
+        def enough(subtask: str, width: int) -> bool:
+            return bool(docket.passed[subtask]) and width >= min(NARROW[-1], self.task.effort.agents)
+
+        hearing = Hearing(propose=propose_candidate, settled=docket.settled, closed=docket.closed, enough=enough)
+        agent = self.agent(tree, bench.baseline, plan)
+        with self.phase("swarm"):
+            async with asyncio.TaskGroup() as group:
+                judging = group.create_task(docket.run(self.task.workers))
+                await swarm(plan, agent, hearing, agents=self.task.effort.agents, emit=self.ledger)
+                judging.cancel()
+        return docket
+
+    def agent(self, tree: Tree, baseline: Baseline, plan: Plan) -> Agent:
+        """The agent for the best protocol that the model speaks."""
+        if self.engine.profile.protocols[0] == "span":
+            return SpanAgent(self.engine, tree, seed=self.task.seed)
+        failures = tuple(baseline.run.tests[test] for test in baseline.failing)
+        briefing = Briefing(issue=self.task.issue, failures=failures)
+        attempts = self.task.effort.attempts
+        thinking = plan.mode == "thinking"
+        return WriterAgent(self.engine, tree, briefing, thinking=thinking, attempts=attempts, seed=self.task.seed)
+
+    async def merge(self, bench: Bench, docket: Docket) -> None:
+        """What passed alone, proven together, on top of what was proven before."""
+
+        async def proof(key: str, changes: Changes, expected: frozenset[str]) -> Verdict:
+            verdict = await prove(bench, key, changes, expected)
+            self.ledger.proof_seconds += verdict.seconds
+            return verdict
+
+        with self.phase("merge"):
+            merged = await merge(docket.passed, proof, lambda changes: diff_of(self.task.snapshot, changes))
+        self.ledger(Merged(merge=joined(self.ledger.merge, merged)))
+
+    @contextmanager
+    def phase(self, phase: Phase, detail: str = "") -> Iterator[None]:
+        """Says when a phase begins and how long it took."""
+        started = time.monotonic()
+        self.ledger(PhaseStarted(phase=phase, detail=detail))
+        yield
+        self.ledger(PhaseEnded(phase=phase, seconds=time.monotonic() - started))
+
+
+def _foremost(suspects: Mapping[str, tuple[Suspect, ...]]) -> tuple[Suspect, ...]:
+    """All suspects, each place once, most suspicious first."""
+    best: dict[tuple[str, int], Suspect] = {}
+    for suspect in (suspect for places in suspects.values() for suspect in places):
+        place = (suspect.path, suspect.start)
+        if place not in best or best[place].score < suspect.score:
+            best[place] = suspect
+    return tuple(sorted(best.values(), key=lambda suspect: -suspect.score))
+
+
+def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is meant for a person; else the first of all."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+        else:
+            leaves.append(error)
+    return next((error for error in leaves if isinstance(error, SwarmcodeError)), leaves[0])

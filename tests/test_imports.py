@@ -1,0 +1,116 @@
+"""Imports point one way, as the design draws it, and importing the package does nothing."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import swarmcode
+
+PACKAGE = Path(swarmcode.__file__).parent
+
+LAYERS = (
+    ("flow", "errors", "assets"),
+    ("events", "settings", "config", "codec"),
+    ("engine", "sandbox"),
+    ("tree", "issue", "repo", "diff", "prompts", "localise", "suite", "agent"),
+    ("route", "plan", "docket", "swarm", "judge", "merge"),
+    ("ledger", "solve"),
+    ("journal", "report"),
+    ("cli",),
+)
+"""From the bottom up: a room may import from lower layers, and from rooms beside it without a cycle."""
+
+STAGES = ("plan", "swarm", "judge", "merge")
+ONLY_IN = {"llama_cpp": "engine/llama.py", "docker": "sandbox/docker.py", "git": "repo.py"}
+
+
+def rooms() -> dict[str, Path]:
+    """Module name -> file."""
+    files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
+
+
+def imported(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in the file."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def own(path: Path) -> set[str]:
+    names = {name.removeprefix("swarmcode.") for name in imported(path) if name.startswith("swarmcode.")}
+    return {name for name in names if name in rooms()}
+
+
+def layer(module: str) -> int:
+    room = module.split(".")[0]
+    return next(number for number, names in enumerate(LAYERS) if room in names)
+
+
+def test_every_module_has_a_layer() -> None:
+    """A new room is given its place in the design before it is used."""
+    placed = {name for names in LAYERS for name in names}
+    assert {module.split(".")[0] for module in rooms()} <= placed
+
+
+def test_no_module_imports_from_a_higher_layer() -> None:
+    """What stands lower never knows what stands above it."""
+    wrong = [
+        f"{module} -> {target}"
+        for module, path in rooms().items()
+        for target in own(path)
+        if layer(target) > layer(module)
+    ]
+    assert not wrong
+
+
+def test_no_cycles() -> None:
+    """The modules can be put in an order in which each imports only earlier ones."""
+    TopologicalSorter({module: own(path) - {module} for module, path in rooms().items()}).prepare()
+
+
+def test_stages_do_not_import_each_other() -> None:
+    """Only `solve` knows the order of the stages."""
+    for stage in STAGES:
+        others = set(STAGES) - {stage}
+        assert not own(PACKAGE / f"{stage}.py") & others, stage
+
+
+def test_outside_libraries_have_one_caller() -> None:
+    """llama.cpp, Docker and git are each known to a single file."""
+    for library, home in ONLY_IN.items():
+        users = {
+            path.relative_to(PACKAGE).as_posix()
+            for path in rooms().values()
+            if any(name.split(".")[0] == library for name in imported(path))
+        }
+        assert users == {home}
+
+
+def test_broad_except_stands_in_one_place() -> None:
+    """Only the boundary of one attempt catches everything."""
+    broad = [
+        f"{module}:{node.lineno}"
+        for module, path in rooms().items()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id in ("Exception", "BaseException")))
+    ]
+    assert [place.split(":")[0] for place in broad] == ["swarm"]
+
+
+def test_importing_does_nothing() -> None:
+    """`import swarmcode` prints nothing and loads neither llama.cpp nor Docker nor tree-sitter."""
+    code = (
+        "import swarmcode, sys; print([m for m in ('llama_cpp', 'docker', 'tree_sitter', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""

@@ -1,0 +1,106 @@
+"""Failing tests become file-scoped subtasks, and a model's own plan is only taken where it holds."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmcode.flow import Suspect
+from swarmcode.plan import Effort, Evidence, check_proposal, make_plan
+
+FILES = frozenset({"a.py", "b.py", "tests/test_a.py"})
+TESTS = frozenset({"tests/test_a.py"})
+
+
+def suspect(path: str, line: int = 1, score: float = 0.5) -> Suspect:
+    return Suspect(path=path, symbol="f", start=line, end=line, score=score, evidence=("spectrum",))
+
+
+EVIDENCE = Evidence(
+    suspects={"t1": (suspect("a.py", score=0.9), suspect("b.py", score=0.2)), "t2": (suspect("b.py", score=0.8),)}
+)
+
+
+def test_independent_failures_become_separate_subtasks() -> None:
+    """Each writes its own file, and reads what else its tests point at."""
+    plan = make_plan(EVIDENCE, Effort())
+    assert [(task.tests, task.writes, task.reads) for task in plan.subtasks] == [
+        (("t1",), frozenset({"a.py"}), ("b.py",)),
+        (("t2",), frozenset({"b.py"}), ()),
+    ]
+    assert plan.mode == "swarm"
+    assert "2 failing tests point at 2 separate files" in plan.why
+
+
+def test_failures_of_one_file_are_one_subtask() -> None:
+    """Suspects of both tests are ranked together."""
+    plan = make_plan(Evidence(suspects={"t1": (suspect("a.py", 1),), "t2": (suspect("a.py", 2, 0.9),)}), Effort())
+    (task,) = plan.subtasks
+    assert task.tests == ("t1", "t2")
+    assert [place.start for place in task.suspects] == [2, 1]
+    assert plan.mode == "instant"
+
+
+def test_numbers_go_on_through_a_run() -> None:
+    """A second plan of the same run repeats no id."""
+    assert [task.id for task in make_plan(EVIDENCE, Effort(), first=3).subtasks] == ["3", "4"]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["t1", "t2", "t3", "t4", "t5"]),
+        st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(1, 9), st.floats(0.01, 1)), max_size=8),
+        min_size=1,
+    )
+)
+def test_no_two_subtasks_write_one_file_and_every_test_has_one(shape: dict[str, list[tuple[str, int, float]]]) -> None:
+    """Conflicts are prevented by scope, whatever the evidence; suspects lie in their subtask's scope."""
+    evidence = Evidence(
+        suspects={
+            test: tuple(suspect(path, line, score) for path, line, score in places) for test, places in shape.items()
+        }
+    )
+    plan = make_plan(evidence, Effort())
+    written = [path for task in plan.subtasks for path in task.writes]
+    assert len(written) == len(set(written))
+    assert sorted(test for task in plan.subtasks for test in task.tests) == sorted(shape)
+    for task in plan.subtasks:
+        assert {place.path for place in task.suspects} <= task.writes
+
+
+def proposal(**changes: object) -> str:
+    first = {"id": "fix-a", "goal": "a works", "writes": ["a.py"], "reads": ["b.py"], "tests": ["t1"], "depends_on": []}
+    second = {"id": "fix-b", "goal": "b works", "writes": ["b.py"], "tests": ["t2"], "depends_on": ["fix-a"]}
+    return json.dumps({"subtasks": [{**first, **changes}, second]})
+
+
+def test_a_models_plan_that_holds_is_taken() -> None:
+    """Goals, scopes and order are the model's; ids are numbers of the run."""
+    tasks = check_proposal(proposal(), EVIDENCE, FILES, TESTS, first=4)
+    assert [(task.id, task.goal, task.writes, task.depends_on) for task in tasks] == [
+        ("4", "a works", frozenset({"a.py"}), ()),
+        ("5", "b works", frozenset({"b.py"}), ("4",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaint"),
+    [
+        ("I would start with a.py", "Invalid JSON"),
+        (proposal(writes=["b.py"]), "two subtasks write b.py"),
+        (proposal(writes=["c.py"]), "c.py, which is not there"),
+        (proposal(writes=["../../etc/passwd"]), "which is not there"),
+        (proposal(writes=["tests/test_a.py"]), "which is a test"),
+        (proposal(depends_on=["fix-b"]), "wait for each other"),
+        (proposal(depends_on=["fix-c"]), "fix-c, which is not there"),
+        (proposal(tests=["t2"]), "not shared out one to one"),
+        (proposal(id="fix-b"), "two subtasks have one id"),
+        (proposal(shell="rm -rf /"), "shell"),
+        (proposal(writes=[]), "writes"),
+    ],
+)
+def test_a_models_plan_that_does_not_hold_is_refused_with_the_reason(answer: str, complaint: str) -> None:
+    """Files exist, no two subtasks write one file, no cycle, no test is written, every failing test is covered."""
+    with pytest.raises(ValueError, match=complaint):
+        check_proposal(answer, EVIDENCE, FILES, TESTS)
