@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +47,7 @@ def diff_of(changes: Changes) -> str:
 def test_a_combination_that_passes_is_merged_after_one_run() -> None:
     """Where all goes well, the whole suite runs once."""
     suite = Suite()
-    merged = asyncio.run(merge({"1": [solution("1")], "2": [solution("2")]}, suite.prove, diff_of))
+    merged = asyncio.run(merge({"1": [solution("1")], "2": [solution("2")]}, suite.prove, diff_of, ground={}))
     assert merged.proven
     assert merged.diff == "1a+2a"
     assert merged.verdict is not None
@@ -58,7 +59,7 @@ def test_a_patch_that_breaks_the_combination_gives_way_to_the_next_best() -> Non
     """The alternative of the same subtask takes its place, and the reason is told."""
     suite = Suite(bad={"2a"})
     found = {"1": [solution("1")], "2": [solution("2", "a"), solution("2", "b")], "3": [solution("3")]}
-    merged = asyncio.run(merge(found, suite.prove, diff_of))
+    merged = asyncio.run(merge(found, suite.prove, diff_of, ground={}))
     assert [candidate.key for candidate in merged.accepted] == ["1a", "2b", "3a"]
     assert [(rejection.key, rejection.reason) for rejection in merged.rejected] == [
         ("2a", "in combination it breaks test_other")
@@ -68,14 +69,14 @@ def test_a_patch_that_breaks_the_combination_gives_way_to_the_next_best() -> Non
 def test_two_patches_that_do_not_agree_leave_one() -> None:
     """What passes alone and not together is not merged together."""
     suite = Suite(bad_pairs={frozenset({"1a", "2a"})})
-    merged = asyncio.run(merge({"1": [solution("1")], "2": [solution("2")]}, suite.prove, diff_of))
+    merged = asyncio.run(merge({"1": [solution("1")], "2": [solution("2")]}, suite.prove, diff_of, ground={}))
     assert [candidate.key for candidate in merged.accepted] == ["1a"]
     assert merged.proven
 
 
 def test_nothing_found_is_no_merge() -> None:
     """Without candidates there is no verdict, and no success."""
-    merged = asyncio.run(merge({"1": []}, Suite().prove, diff_of))
+    merged = asyncio.run(merge({"1": []}, Suite().prove, diff_of, ground={}))
     assert not merged.proven
     assert merged.diff == ""
 
@@ -85,7 +86,7 @@ def test_all_good_patches_survive_and_no_bad_one_does(bad: set[int], subtasks: i
     """Bisection finds exactly the bad patches, in about log2 runs each."""
     suite = Suite(bad={f"{number}a" for number in bad})
     merged = asyncio.run(
-        merge({str(number): [solution(str(number))] for number in range(subtasks)}, suite.prove, diff_of)
+        merge({str(number): [solution(str(number))] for number in range(subtasks)}, suite.prove, diff_of, ground={})
     )
     present = {number for number in bad if number < subtasks}
     assert {candidate.subtask for candidate in merged.accepted} == {
@@ -94,3 +95,16 @@ def test_all_good_patches_survive_and_no_bad_one_does(bad: set[int], subtasks: i
     assert {rejection.subtask for rejection in merged.rejected} == {str(number) for number in present}
     assert suite.runs <= 1 + len(present) * 5
     assert merged.proven == (len(present) < subtasks)
+
+
+def test_a_candidate_does_not_take_back_what_another_changed_on_shared_ground() -> None:
+    """On merged ground every candidate carries all merged files; only what it changed itself counts."""
+    ground = {"a.py": b"a1", "b.py": b"b1"}
+
+    def on_ground(subtask: str, path: str, new: bytes) -> Solution:
+        candidate, verdict = solution(subtask)
+        return replace(candidate, changes={**ground, path: new}), verdict
+
+    found = {"1": [on_ground("1", "a.py", b"a2")], "2": [on_ground("2", "b.py", b"b2")]}
+    merged = asyncio.run(merge(found, Suite().prove, diff_of, ground=ground))
+    assert merged.changes == {"a.py": b"a2", "b.py": b"b2"}

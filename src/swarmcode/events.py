@@ -115,6 +115,13 @@ class RunEnded(Event):
     report: Report
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed(Event):
+    """The run ended without a report, by an error that was told to a person."""
+
+    message: str
+
+
 Emit = Callable[[Event], None]
 """Takes an event; must not block and must not raise."""
 

@@ -274,6 +274,8 @@ class Merge:
     """What was left out, and why."""
     diff: str
     """The combined diff against the base tree; empty if nothing was accepted."""
+    changes: Changes = field(default_factory=dict)
+    """The same as whole new files."""
     verdict: Verdict | None
     """The whole suite on the combined tree; None if nothing was accepted."""
 

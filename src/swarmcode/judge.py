@@ -8,13 +8,18 @@ that it is being tested); the diff is there to be read.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarmcode.flow import Baseline, Candidate, Changes, Outcome, SuiteRun, Verdict
 from swarmcode.sandbox.protocol import Box, Limits
 from swarmcode.sandbox.stacked import Boxes
 from swarmcode.suite.ask import Ask
 from swarmcode.suite.run import run_suite
+
+
+GRACE = 10.0
+SLACK = 5.0
+"""A run may take so many seconds, and so many times what the whole suite took before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +30,13 @@ class Bench:
     command: tuple[str, ...]
     baseline: Baseline
     limits: Limits
+    """Of one run of the suite."""
+
+    @classmethod
+    def of(cls, boxes: Boxes, command: tuple[str, ...], baseline: Baseline, limits: Limits) -> "Bench":
+        """A candidate that never returns must not hold a box for long: it gets some times what the suite took."""
+        seconds = min(limits.seconds, GRACE + SLACK * baseline.run.seconds)
+        return cls(boxes=boxes, command=command, baseline=baseline, limits=replace(limits, seconds=seconds))
 
 
 async def judge(bench: Bench, candidate: Candidate, wanted: Iterable[str]) -> Verdict:
@@ -54,7 +66,8 @@ async def prove(bench: Bench, key: str, changes: Changes, expected: Iterable[str
     and breaks nothing. Raises `SandboxLost`."""
     expected = frozenset(expected)
     async with bench.boxes.box() as box:
-        whole = await _run(bench, box, changes, Ask())
+        # All of it; what is expected goes first, so that a file which could not be collected before is told of by name.
+        whole = await _run(bench, box, changes, Ask(first=tuple(sorted(expected))))
         runs, broke = await _confirmed(bench, box, changes, whole)
     turned = whole.passing & frozenset(bench.baseline.failing)
     return _verdict(key, runs, wanted=expected, turned=turned, broke=broke, whole=True)

@@ -56,10 +56,7 @@ class Ledger:
     @property
     def changes(self) -> Changes:
         """The merged files, whole."""
-        combined: dict[str, bytes | None] = {}
-        for candidate in self.accepted:
-            combined.update(candidate.changes)
-        return combined
+        return self.merge.changes if self.merge else {}
 
     @property
     def turned(self) -> frozenset[str]:
@@ -109,5 +106,6 @@ def joined(before: Merge | None, new: Merge) -> Merge:
         accepted=before.accepted + new.accepted,
         rejected=before.rejected + new.rejected,
         diff=new.diff,
+        changes=new.changes,
         verdict=replace(new.verdict, turned=before.verdict.turned | new.verdict.turned),
     )

@@ -26,14 +26,17 @@ DiffOf = Callable[[Changes], str]
 class Stack:
     """What is laid over the base tree together."""
 
+    ground: Changes
+    """What was merged before; every candidate carries it."""
     solutions: tuple[Solution, ...]
 
     @property
     def changes(self) -> Changes:
-        """All files of all candidates; they write different ones, or the same content."""
-        combined: dict[str, bytes | None] = {}
+        """The ground, and of each candidate what differs from it: subtasks write different files."""
+        combined = dict(self.ground)
         for candidate, _ in self.solutions:
-            combined.update(candidate.changes)
+            own = candidate.changes.items()
+            combined.update({path: new for path, new in own if path not in self.ground or self.ground[path] != new})
         return combined
 
     @property
@@ -49,20 +52,21 @@ class Stack:
         return hashlib.sha256("\n".join(sorted(candidate.key for candidate, _ in self.solutions)).encode()).hexdigest()
 
 
-async def merge(found: Mapping[str, Sequence[Solution]], prove: Proof, diff_of: DiffOf) -> Merge:
+async def merge(found: Mapping[str, Sequence[Solution]], prove: Proof, diff_of: DiffOf, *, ground: Changes) -> Merge:
     """Combines the best candidate of each subtask, proves the combination, and repairs it where it fails.
 
-    `found`: subtask -> passing candidates, best first. Needs one run of the suite where all goes well, and about
+    `found`: subtask -> passing candidates, best first; `ground`: what was merged before. Needs one run of the suite where all goes well, and about
     log2(subtasks) more for each candidate that does not fit. Raises `SandboxLost`.
     """
     choices = {subtask: list(solutions) for subtask, solutions in found.items() if solutions}
     rejected: list[Rejection] = []
     while choices:
-        stack = Stack(solutions=tuple(solutions[0] for solutions in choices.values()))
+        stack = Stack(ground=ground, solutions=tuple(solutions[0] for solutions in choices.values()))
         verdict = await prove(stack.key, stack.changes, stack.expected)
         if verdict.outcome == "passed":
             accepted = tuple(candidate for candidate, _ in stack.solutions)
-            return Merge(accepted=accepted, rejected=tuple(rejected), diff=diff_of(stack.changes), verdict=verdict)
+            diff = diff_of(stack.changes)
+            return Merge(accepted=accepted, rejected=tuple(rejected), diff=diff, changes=stack.changes, verdict=verdict)
         culprit = await _culprit(stack, prove)
         reason = _reason(verdict, alone=len(stack.solutions) == 1)
         rejected.append(Rejection(key=culprit.key, subtask=culprit.subtask, reason=reason))
@@ -76,7 +80,7 @@ async def _culprit(stack: Stack, prove: Proof) -> Candidate:
     good, bad = 0, len(stack.solutions)
     while bad - good > 1:
         middle = (good + bad) // 2
-        part = Stack(solutions=stack.solutions[:middle])
+        part = Stack(ground=stack.ground, solutions=stack.solutions[:middle])
         verdict = await prove(part.key, part.changes, part.expected)
         good, bad = (middle, bad) if verdict.outcome == "passed" else (good, middle)
     return stack.solutions[bad - 1][0]

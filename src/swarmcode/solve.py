@@ -97,14 +97,13 @@ class Story:
 
     async def tell(self) -> str:
         """Rounds, while they bring something; why it ended."""
-        base = Tree(root=self.task.snapshot.root, files=frozenset(self.task.snapshot.files))
         while True:
-            tree = base.stacked(self.ledger.changes)
+            tree = self.task.snapshot.reader.stacked(self.ledger.changes)
             baseline = await self.baseline(tree)
             if not baseline.failing:
                 return "every failing test passes"
             before = len(self.ledger.accepted)
-            bench = Bench(boxes=self.boxes, command=self.task.issue.test, baseline=baseline, limits=self.task.limits)
+            bench = Bench.of(self.boxes, self.task.issue.test, baseline, self.task.limits)
             evidence = await self.localise(tree, baseline)
             plan = await self.plan(tree, baseline, evidence)
             docket = await self.search(tree, bench, plan)
@@ -220,7 +219,10 @@ class Story:
             return verdict
 
         with self.phase("merge"):
-            merged = await merge(docket.passed, proof, lambda changes: diff_of(self.task.snapshot, changes))
+            ground = self.ledger.changes
+            merged = await merge(
+                docket.passed, proof, lambda changes: diff_of(self.task.snapshot, changes), ground=ground
+            )
         self.ledger(Merged(merge=joined(self.ledger.merge, merged)))
 
     @contextmanager

@@ -10,9 +10,13 @@ eight tokens long, and different samples are different edits. The idea of pointi
 Allamanis et al., "Self-Supervised Bug Detection and Repair" (BugLab), 2021; the format is the embedded model's own.
 """
 
+import builtins
+import keyword
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +28,11 @@ from swarmcode.diff import diff_text
 from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Segment
 from swarmcode.errors import ModelError
 from swarmcode.flow import Attempt, Ending, Subtask
+from swarmcode.syntax import language_of
 from swarmcode.tree import Tree
+
+_WORD = re.compile(r"[^\W\d]\w*")
+_PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
 POINTERS = 64
 """P0..P63 are the last ids of the vocabulary."""
@@ -35,10 +43,16 @@ POINTERS_NAMED = 2
 """An answer begins with the first token that goes, and the first that stays."""
 
 
+LEAST_SUSPICION = 1e-6
+STRANGE_WORD = 4.0
+"""Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
     """Control tokens of the protocol."""
 
+    pad: int
     end: int
     bug: int
     fix: int
@@ -51,13 +65,19 @@ class Marks:
     @classmethod
     def of(cls, engine: Engine) -> "Marks":
         """Reads them from the vocabulary. Raises `ModelError` where it has none."""
-        names = ("<|end|>", "<|bug|>", "<|fix|>", "<|begin|>")
+        names = ("<|pad|>", "<|end|>", "<|bug|>", "<|fix|>", "<|begin|>")
         ids = [engine.tokenize(name, special=True) for name in names]
         if any(len(found) != 1 for found in ids):
             raise ModelError(f"{engine.profile.name} has no tokens for span edits", "choose another model with --model")
-        end, bug, fix, begin = (found[0] for found in ids)
+        pad, end, bug, fix, begin = (found[0] for found in ids)
         pointers = engine.profile.vocabulary - POINTERS
-        return cls(end=end, bug=bug, fix=fix, begin=begin, unknown=max(end, bug, fix, begin) + 1, pointers=pointers)
+        unknown = max(pad, end, bug, fix, begin) + 1
+        return cls(pad=pad, end=end, bug=bug, fix=fix, begin=begin, unknown=unknown, pointers=pointers)
+
+    @property
+    def never(self) -> tuple[int, ...]:
+        """What is no part of a replacement, nor its end."""
+        return self.pad, self.bug, self.fix, self.begin, self.unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +96,8 @@ class SpanConstraint:
         if len(generated) < POINTERS_NAMED:
             mask[(generated[0] if generated else first) : last + 1] = True
         else:
-            mask[self.marks.unknown + 1 : first] = True
-            mask[self.marks.end] = True
+            mask[:first] = True
+            mask[list(self.marks.never)] = False
         return mask
 
 
@@ -129,7 +149,8 @@ class SpanAgent:
         diff = diff_text(suspect.path, old, prompt.window.replaced(old, new_line))
         if not diff:
             return _attempt(assignment, "gave_up", completion, note="the answer changes nothing")
-        score = sum(completion.logprobs) + math.log(max(suspect.score, 1e-6))
+        score = sum(completion.logprobs) + math.log(max(suspect.score, LEAST_SUSPICION))
+        score -= STRANGE_WORD * len(strange_words(suspect.path, old, new_line))
         return _attempt(assignment, "submitted", completion, diff=diff, score=score)
 
     def _prompt(self, path: str, line: int) -> SpanPrompt | None:
@@ -179,6 +200,18 @@ class SpanAgent:
             return self._engine.detokenize(tokens).decode(), ""
         except UnicodeDecodeError:
             return None, "the answer is no UTF-8"
+
+
+def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:
+    """Words of a new line that stand nowhere in its file and mean nothing to the language (so far: Python alone)."""
+    if language_of(path) != "python":
+        return frozenset()
+    return frozenset(_WORD.findall(new_line)) - _words(text) - _PYTHON_WORDS
+
+
+@lru_cache(maxsize=32)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text))
 
 
 def _attempt(

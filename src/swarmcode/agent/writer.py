@@ -4,7 +4,7 @@ Every attempt of a subtask begins with the same segments (rules, issue, failures
 once for all; only the last lines, which point an attempt at a place, differ.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from swarmcode.agent import blocks
@@ -19,6 +19,8 @@ TURNS = 2
 """Answers an attempt may give: a malformed one is answered with what was wrong."""
 PLACES = 5
 """Different places that attempts are pointed at, in turn."""
+AROUND = 30
+"""Lines shown before and after a suspect of a file that is too long to be shown whole."""
 BYTES_PER_TOKEN = 3
 """Low estimate for code, so that what is shown is sure to fit."""
 
@@ -62,9 +64,8 @@ class WriterAgent:
         """One conversation: an answer, and where it is malformed one more."""
         messages = [
             Message(role="system", content=render("edit-system")),
-            Message(role="user", content=self._task(assignment.subtask)),
+            Message(role="user", content=self._task(assignment.subtask) + _pointer(assignment)),
         ]
-        messages[-1] = replace(messages[-1], content=messages[-1].content + _pointer(assignment))
         usage, note = Usage(), ""
         for turn in range(1, TURNS + 1):
             completion = await self._answer(messages, assignment)
@@ -109,15 +110,36 @@ class WriterAgent:
         )
 
     def _shown(self, subtask: Subtask) -> list[tuple[str, str]]:
-        """The files in scope, then those to be read, as far as half of the context allows."""
+        """The files in scope, then those to be read, as far as half of the context allows; of a file that is too long,
+        what stands around its suspects."""
         room = self._engine.profile.context // 2 * BYTES_PER_TOKEN
         shown: list[tuple[str, str]] = []
         for path in (*sorted(subtask.writes), *subtask.reads):
-            text = self._tree.text(path)
-            if text is not None and len(text) <= room:
+            text = self._tree.text(path) or ""
+            if len(text) > room:
+                text = excerpt(text, [place.start for place in subtask.suspects if place.path == path], room)
+            if text:
                 shown.append((path, text))
                 room -= len(text)
         return shown
+
+
+def excerpt(text: str, numbers: Sequence[int], room: int) -> str:
+    """The lines around some line numbers (from 1, most important first) that fit into `room` characters, in the order
+    of the file, with `...` where lines are left out; empty where none fit."""
+    lines = text.split("\n")
+    chosen: set[int] = set()
+    for number in numbers:
+        around = set(range(max(0, number - 1 - AROUND), min(len(lines), number + AROUND)))
+        if sum(len(lines[row]) + 1 for row in chosen | around) > room:
+            break
+        chosen |= around
+    pieces: list[str] = []
+    for row in sorted(chosen):
+        if row and row - 1 not in chosen:
+            pieces.append("...")
+        pieces.append(lines[row])
+    return "\n".join(pieces)
 
 
 def _pointer(assignment: Assignment) -> str:

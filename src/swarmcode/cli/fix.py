@@ -1,0 +1,224 @@
+"""`swarmcode fix`: an issue and a repository in, a proven patch out."""
+
+import asyncio
+import io
+import os
+import sys
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swarmcode import runs
+from swarmcode.cli.boundary import INTERRUPTED, Interrupted, crash, interruptible, say
+from swarmcode.cli.deliver import Delivery, Outcome, deliver
+from swarmcode.cli.order import SNAPSHOT, Order, phase, prepare
+from swarmcode.cli.watch import Watch, watched
+from swarmcode.config import load, state_home
+from swarmcode.errors import PassingFault, SwarmcodeError, UsageError
+from swarmcode.events import RunEnded, RunStarted, Warned
+from swarmcode.issue import IssueText, read
+from swarmcode.journal import Recall, recall
+from swarmcode.suite.detect import command_name
+
+EPILOG = (
+    "Standard output carries the patch alone, so that `swarmcode fix ... | git apply` works; all else goes to standard "
+    "error. Exit codes: 0 a fix, proven on the combined tree; 1 no fix, or only a part of one, within the budget; "
+    "2 usage; 3 something is missing here (model, sandbox, tests); 70 an error inside swarmcode; 75 a passing fault, "
+    "worth retrying; 130 interrupted, can be resumed."
+)
+
+
+def fix(
+    issue: Annotated[
+        str,
+        typer.Argument(
+            metavar="ISSUE",
+            help="What is wrong: text, a file, `-` for standard input, or a GitHub reference. "
+            "May be left out with --resume.",
+            show_default=False,
+        ),
+    ] = "",
+    repo: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The repository.  [default: the current folder]", show_default=False),
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="CMD", help="How its tests run.  [default: found in the project]")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(metavar="MODE", help="auto, instant, thinking, agent or swarm.  [default: auto]")
+    ] = None,
+    agents: Annotated[str | None, typer.Option(metavar="N", help="Agents at once, at most.  [default: 100]")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|PATH", help="A GGUF model.  [default: repair, which is built in]")
+    ] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="auto, docker, bwrap, or process, which isolates nothing: the tests then run as you.  [default: auto]",
+        ),
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(metavar="IMAGE", help="Run the tests in this Docker image, not with the host's tools.")
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="S", help="Seconds that the whole run may take.  [default: 600]")
+    ] = None,
+    seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of all sampling.  [default: 0]")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Write the fix into the work tree.")] = False,
+    branch: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Commit the fix to a new branch; the work tree stays.", show_default=False),
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write there what would go to standard output.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole report instead of the patch.")] = False,
+    resume: Annotated[
+        str,
+        typer.Option(
+            metavar="RUN",
+            help="Go on from an earlier run (an id, a piece of it, or `last`): what it judged is not judged again.",
+            show_default=False,
+        ),
+    ] = "",
+) -> None:
+    """Fixes what ISSUE describes and failing tests show.
+
+    Many agents propose patches at once; each patch is tried against the tests in a sandbox; those that pass are
+    combined, and the combination is proven on the whole suite. The repository is not touched unless you say so:
+    --apply, --branch, or, at a terminal, when you are asked.
+    """
+    home = state_home(os.environ)
+    delivery = Delivery(apply=apply, branch=branch, output=output, json=as_json)
+    delivery.check()
+    earlier = runs.find(home, resume) if resume else None
+    recalled = recall(earlier) if earlier else None
+    place = (repo or (recalled.issue.repo if recalled else Path())).absolute()
+    if not place.is_dir():
+        raise UsageError(f"{place} is no folder", "pass the folder of the repository with --repo")
+    flags = {
+        "test": test or (command_name(recalled.issue.test) if recalled else None),
+        "mode": mode,
+        "agents": agents,
+        "model": model,
+        "sandbox": sandbox,
+        "image": image,
+        "timeout": timeout,
+        "seed": seed,
+    }
+    given = {key: value for key, value in flags.items() if value is not None}
+    order = Order(
+        config=load(given, environ=os.environ, repo=place),
+        issue=_issue(issue, place, recalled),
+        repo=place,
+        home=home,
+        resumes=earlier.name if earlier else "",
+        recalled=recalled,
+    )
+    raise typer.Exit(_run(order, delivery))
+
+
+def _issue(source: str, repo: Path, recalled: Recall | None) -> IssueText:
+    if source:
+        return read(source, repo, sys.stdin.buffer if sys.stdin else io.BytesIO())
+    if recalled is None:
+        raise UsageError("there is no ISSUE", "say what is wrong: swarmcode fix 'the sum is off by one'")
+    known = recalled.issue
+    return IssueText(title=known.title, text=known.text, images=known.images)
+
+
+def _run(order: Order, delivery: Delivery) -> int:
+    """The run in its folder, and what it gave, delivered; the exit code."""
+    with runs.opened(order.home, order.config.settings.state.keep) as folder:
+        crash.folder = folder
+        try:
+            return deliver(_watched(order, folder), order.repo, delivery)
+        except Interrupted as end:
+            say(f"swarmcode: interrupted{end}")
+            return INTERRUPTED
+        finally:
+            runs.remove(folder / SNAPSHOT)
+
+
+def _watched(order: Order, folder: Path) -> Outcome:
+    """The run, with its journal and its view. What ends it early says how to go on, if one can."""
+    with watched(folder, order.config.settings.swarm.timeout, order.resumes) as watch:
+        for warning in order.config.warnings:
+            watch.note(warning)
+        try:
+            return asyncio.run(interruptible(run_fix(order, folder, watch), watch.note))
+        except Interrupted:
+            raise Interrupted(f"; go on with: {_again(folder)}" if watch.resumable else "") from None
+        except SwarmcodeError as error:
+            watch.failed(error)
+            if isinstance(error, PassingFault):
+                error.hint = error.hint or (f"go on with: {_again(folder)}" if watch.resumable else "try again")
+            raise
+
+
+def _again(folder: Path) -> str:
+    return f"swarmcode fix --resume {folder.name}"
+
+
+async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
+    """Builds what a run needs, what may be missing first, and tells the story with it.
+
+    Raises what its parts raise; whatever was opened is closed by then, also where the run was cancelled.
+    """
+    # Here, and not above: these take most of a second to load, and `--help` needs none of them.
+    from swarmcode.engine.llama import open_engine
+    from swarmcode.engine.models import resolve
+    from swarmcode.plan import Effort
+    from swarmcode.sandbox.choose import choose
+    from swarmcode.sandbox.pool import Pool
+    from swarmcode.solve import Task, solve
+
+    started = time.monotonic()
+    settings, emit = order.config.settings, watch.emit
+    model = resolve(settings.model.name)
+    async with AsyncExitStack() as opened:
+        with phase(emit, "sandbox"):
+            sandbox = await choose(settings.sandbox.kind, run=folder.name, image=settings.sandbox.image)
+            opened.push_async_callback(sandbox.close)
+            await sandbox.sweep()
+        if not sandbox.isolated:
+            emit(Warned(message="nothing isolates the tests: they and the model's patches run as you"))
+        ground = await prepare(order, folder, emit)
+        pool = Pool(sandbox, ground.base, ground.toolchain, ground.limits, size=settings.sandbox.boxes or None)
+        opened.push_async_callback(pool.close)
+        with phase(emit, "model", model.profile.name):
+            engine = await open_engine(
+                model, agents=settings.swarm.agents, context=settings.model.context, threads=settings.model.threads
+            )
+            opened.push_async_callback(engine.close)
+        watch.attach(lambda: engine.load)
+        task = Task(
+            run=folder.name,
+            issue=ground.issue,
+            snapshot=ground.snapshot,
+            effort=Effort(mode=settings.swarm.mode, agents=settings.swarm.agents, protocols=engine.profile.protocols),
+            limits=ground.limits,
+            seconds=max(1.0, settings.swarm.timeout - (time.monotonic() - started)),
+            workers=pool.size,
+            seed=settings.swarm.seed,
+            sandbox=sandbox.name,
+            known_baseline=ground.recalled.baseline if ground.recalled else None,
+            known=ground.recalled.verdicts if ground.recalled else {},
+        )
+        emit(
+            RunStarted(
+                run=folder.name,
+                issue=ground.issue,
+                model=engine.profile.name,
+                sandbox=sandbox.name,
+                agents=settings.swarm.agents,
+            )
+        )
+        report = await solve(task, engine, pool, emit)
+    emit(RunEnded(report=report))
+    return Outcome(report=report, snapshot=ground.snapshot)

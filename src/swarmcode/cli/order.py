@@ -1,0 +1,111 @@
+"""What one call of `swarmcode fix` asks for, and the ground that its run stands on: issue, snapshot, tests, tools."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from swarmcode.config import Config
+from swarmcode.events import Emit, Phase, PhaseEnded, PhaseStarted, Warned
+from swarmcode.flow import Issue
+from swarmcode.issue import IssueText
+from swarmcode.journal import Recall
+from swarmcode.repo import Snapshot, take
+from swarmcode.sandbox.protocol import Base, Limits, Toolchain
+from swarmcode.suite.detect import detect
+
+SNAPSHOT = "snapshot"
+"""In the run's folder: a copy of the tree, which goes when the run ends."""
+LEFT_OUT = 5
+"""Most files that are named one by one because the snapshot left them out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One call."""
+
+    issue: IssueText
+    repo: Path
+    """Absolute."""
+    home: Path
+    """The state directory."""
+    config: Config
+    resumes: str = ""
+    """Id of the run to go on from; empty: none."""
+    recalled: Recall | None = None
+    """What that run knows; None where it was ended too early to know anything."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What the run works on."""
+
+    issue: Issue
+    snapshot: Snapshot
+    base: Base
+    toolchain: Toolchain
+    limits: Limits
+    """Of one command."""
+    recalled: Recall | None
+    """What an earlier run knows of this very tree, judged by these very tests."""
+
+
+async def prepare(order: Order, folder: Path, emit: Emit) -> Ground:
+    """Finds the test command and takes the snapshot. Raises `UsageError`, `SuiteError` and `StateError`."""
+    settings = order.config.settings
+    with phase(emit, "snapshot"):
+        argv = detect(order.repo, settings.suite.command or None).argv
+        toolchain, argv = _toolchain(order.repo, argv, settings.sandbox.image)
+        snapshot = await asyncio.to_thread(take, order.repo, folder / SNAPSHOT, leave=(order.home,))
+    for line in _left_out(snapshot):
+        emit(Warned(message=line))
+    text = order.issue
+    issue = Issue(title=text.title, text=text.text, images=text.images, repo=order.repo, base=snapshot.tree, test=argv)
+    return Ground(
+        issue=issue,
+        snapshot=snapshot,
+        base=Base(root=snapshot.root, home=order.repo),
+        toolchain=toolchain,
+        limits=Limits(**asdict(settings.sandbox.limits)),
+        recalled=_fitting(order, issue, emit),
+    )
+
+
+def _toolchain(repo: Path, argv: tuple[str, ...], image: str) -> tuple[Toolchain, tuple[str, ...]]:
+    """An image brings its own programs; else they are the host's."""
+    from swarmcode.sandbox.toolchain import discover
+    from swarmcode.suite import probe  # loads pydantic, which `--help` need not wait for
+
+    if image:
+        return Toolchain(path=(), mounts=(probe.folder(),)), argv
+    toolchain, argv = discover(repo, argv, os.environ)
+    return replace(toolchain, mounts=(*toolchain.mounts, probe.folder())), argv
+
+
+def _left_out(snapshot: Snapshot) -> Iterator[str]:
+    for line in snapshot.skipped[:LEFT_OUT]:
+        yield f"left out: {line}"
+    if len(snapshot.skipped) > LEFT_OUT:
+        yield f"left out: {len(snapshot.skipped) - LEFT_OUT} more"
+
+
+def _fitting(order: Order, issue: Issue, emit: Emit) -> Recall | None:
+    if not order.resumes:
+        return None
+    if order.recalled is not None and order.recalled.suits(issue):
+        return order.recalled
+    why = "the tree or the test command is another now" if order.recalled else "it was ended before it knew anything"
+    emit(Warned(message=f"nothing of run {order.resumes} can be used: {why}"))
+    return None
+
+
+@contextmanager
+def phase(emit: Emit, name: Phase, detail: str = "") -> Iterator[None]:
+    """Tells when a phase begins, and how long it took."""
+    started = time.monotonic()
+    emit(PhaseStarted(phase=name, detail=detail))
+    yield
+    emit(PhaseEnded(phase=name, seconds=time.monotonic() - started, detail=detail))

@@ -1,0 +1,298 @@
+"""Settings: flags, environment (`SWARMCODE_*`), project file, user file, defaults; the first that speaks wins.
+
+Each value remembers where it came from, and is checked before anything is loaded; a message about it names the value,
+where it stands and what would be right. A value that another one overrides is not looked at.
+
+What this guards: a project file belongs to the repository that is being fixed, which is not trusted. It may say how its
+tests run and how much effort they are worth. It may not loosen what isolates it (`sandbox = "process"`, an image,
+higher limits), choose the model file that is parsed here, or touch what other runs left. Not covered: the test command
+itself is the repository's to choose, and runs in the sandbox like all its code.
+"""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from swarmcode.errors import StateError, UsageError
+from swarmcode.flow import Mode
+from swarmcode.settings import ENVIRONMENT, Setting, choice, command, nothing, number, setting, text, whole
+
+ModeChoice = Literal["auto"] | Mode
+SandboxChoice = Literal["auto", "docker", "bwrap", "process"]
+Origin = Literal["flag", "environment", "project", "user", "default"]
+
+T = TypeVar("T")
+
+NO_SETTINGS = frozenset({"SWARMCODE_HOME", "SWARMCODE_DEBUG"})
+"""Variables that are read elsewhere and are no settings."""
+LARGEST_FILE = 1 << 20
+"""Bytes of a settings file; a larger one is no settings file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a value came from."""
+
+    origin: Origin
+    place: str = ""
+    """The flag, the variable, or the file (and table)."""
+
+    def __str__(self) -> str:
+        return self.place or self.origin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Which model."""
+
+    name: str = setting("model", "repair", "name, or path of a GGUF file", text, nothing)
+    context: int = setting(
+        "context", 0, "tokens of its KV cache; 0: as agents and model need", whole(0, 1 << 24), nothing
+    )
+    threads: int = setting("threads", 0, "threads that compute; 0: one a processor", whole(0, 1024), nothing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwarmSettings:
+    """How much is tried."""
+
+    mode: ModeChoice = setting("mode", "auto", "how a fix is searched", choice("auto", *get_args(Mode)))  # noqa: RUF009
+    agents: int = setting("agents", 100, "agents at once, at most", whole(1, 256))
+    timeout: float = setting("timeout", 600.0, "seconds that the whole run may take", number(1, 604_800))
+    seed: int = setting("seed", 0, "seed of all sampling", whole(0, 2**32 - 1))
+
+
+def _limit(key: str, default: T, what: str, parse: Callable[[object], T]) -> T:
+    """A limit, which a repository may tighten and not loosen."""
+
+    def tighter(value: Any) -> bool:
+        return bool(value <= default)
+
+    return setting(f"limits.{key}", default, what, parse, tighter)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitSettings:
+    """What one command in a box may use; the fields are those of `sandbox.protocol.Limits`."""
+
+    seconds: float = _limit("seconds", 120.0, "seconds that one test run may take", number(1, 86_400))
+    memory_mb: int = _limit("memory_mb", 2048, "memory of a box, its files included, MiB", whole(64, 1 << 20))
+    cpus: float = _limit("cpus", 1.0, "processors of a box", number(0.1, 1024))
+    processes: int = _limit("processes", 128, "processes in a box", whole(4, 65_536))
+    file_mb: int = _limit("file_mb", 128, "largest file that a box may write, MiB", whole(1, 1 << 20))
+    disk_mb: int = _limit("disk_mb", 1024, "all that a box may hold, MiB", whole(16, 1 << 20))
+    output_kb: int = _limit("output_kb", 256, "tail of a command's output that is kept, KiB", whole(1, 65_536))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """Where untrusted code runs."""
+
+    kind: SandboxChoice = setting(  # noqa: RUF009
+        "sandbox",
+        "auto",
+        "what isolates the tests (process: nothing does)",
+        choice(*get_args(SandboxChoice)),
+        lambda kind: kind != "process",
+    )
+    image: str = setting("image", "", "Docker image to run in; empty: the host's own toolchain", text, nothing)
+    boxes: int = setting("boxes", 0, "test runs at once; 0: as the machine allows", whole(0, 1024), nothing)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteSettings:
+    """How the tests run."""
+
+    command: str = setting("test", "", "test command; empty: found in the project", command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSettings:
+    """What stays of earlier runs."""
+
+    keep: int = setting("keep", 50, "runs whose folder is kept", whole(1, 100_000), nothing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. A stage gets only its own group."""
+
+    model: ModelSettings = field(default_factory=ModelSettings)
+    swarm: SwarmSettings = field(default_factory=SwarmSettings)
+    sandbox: SandboxSettings = field(default_factory=SandboxSettings)
+    suite: SuiteSettings = field(default_factory=SuiteSettings)
+    state: StateSettings = field(default_factory=StateSettings)
+
+
+def _declared(group: type[Any]) -> Iterator[Setting]:
+    for each in fields(group):
+        declared = each.metadata.get("setting")
+        if declared is None:
+            yield from _declared(each.type)  # type: ignore[arg-type]
+        else:
+            yield declared
+
+
+SETTINGS: Mapping[str, Setting] = {declared.key: declared for declared in _declared(Settings)}
+"""Every setting by its key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The settings of one call, and where each came from."""
+
+    settings: Settings
+    values: Mapping[str, Any]
+    """Key -> value, every key."""
+    sources: Mapping[str, Source]
+    """Key -> source, every key."""
+    warnings: tuple[str, ...] = ()
+    """What was left aside, a line each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layer:
+    """Raw values from one place."""
+
+    values: Mapping[str, object]
+    source: Callable[[str], Source]
+
+
+def load(flags: Mapping[str, object], *, environ: Mapping[str, str], repo: Path, user: Path | None = None) -> Config:
+    """The settings that hold for a call in `repo`.
+
+    `flags` has what was given on the command line, by key; `user` is the user's file (default: where platformdirs puts
+    it). Raises `UsageError` for a value, a key or a file that is wrong.
+    """
+    environment, warnings = _environment(environ)
+    layers = [
+        _Layer(values=flags, source=lambda key: Source(origin="flag", place="--" + key.replace(".", "-"))),
+        environment,
+        *_project(repo),
+        *_user(user or user_file()),
+    ]
+    values = {key: declared.default for key, declared in SETTINGS.items()}
+    sources = {key: Source(origin="default") for key in SETTINGS}
+    for layer in reversed(layers):
+        for key in layer.values:
+            sources[key] = layer.source(key)
+            values[key] = layer.values[key]
+    for key, source in sources.items():
+        if source.origin != "default":
+            values[key] = _checked(SETTINGS[key], values[key], source)
+    return Config(settings=_build(Settings, values), values=values, sources=sources, warnings=warnings)
+
+
+def _build(group: type[T], values: Mapping[str, Any]) -> T:
+    made: dict[str, Any] = {}
+    for each in fields(group):  # type: ignore[arg-type]
+        declared = each.metadata.get("setting")
+        made[each.name] = _build(each.type, values) if declared is None else values[declared.key]  # type: ignore[arg-type]
+    return group(**made)
+
+
+def _checked(declared: Setting, raw: object, source: Source) -> Any:
+    shown = json.dumps(raw, default=str)
+    try:
+        value = declared.parse(raw)
+    except ValueError as error:
+        raise UsageError(f"{declared.key} is {shown} in {source}", f"expected {error}") from error
+    if source.origin == "project" and not declared.project(value):
+        raise UsageError(
+            f"{declared.key} = {shown} in {source} is refused: that is not for a repository to decide",
+            f"remove it there; if you want it, say so yourself: {_by_hand(declared)}",
+        )
+    return value
+
+
+def _by_hand(declared: Setting) -> str:
+    flag = f"--{declared.key}, " if declared.key in ("model", "sandbox", "image") else ""
+    return f"{flag}{declared.variable}, or {user_file()}"
+
+
+def _environment(environ: Mapping[str, str]) -> tuple[_Layer, tuple[str, ...]]:
+    """An unknown variable may belong to something else of that name, so it is a warning and no error."""
+    keys = {declared.variable: key for key, declared in SETTINGS.items()}
+    named = {name: value for name, value in environ.items() if name.startswith(ENVIRONMENT) and value}
+    values = {keys[name]: value for name, value in named.items() if name in keys}
+    strange = sorted(set(named) - set(keys) - NO_SETTINGS)
+    warnings = tuple(f"the environment variable {name} is no setting{_nearest(name, keys)}" for name in strange)
+    return _Layer(
+        values=values, source=lambda key: Source(origin="environment", place=SETTINGS[key].variable)
+    ), warnings
+
+
+def _project(repo: Path) -> Iterator[_Layer]:
+    own, shared = repo / "swarmcode.toml", repo / "pyproject.toml"
+    if own.is_file():
+        yield _file_layer("project", str(own), _toml(own))
+    if shared.is_file():
+        tool = _toml(shared).get("tool")
+        table = tool.get("swarmcode") if isinstance(tool, dict) else None
+        if table is not None:
+            yield _file_layer("project", f"{shared} [tool.swarmcode]", table)
+
+
+def _user(file: Path) -> Iterator[_Layer]:
+    if file.is_file():
+        yield _file_layer("user", str(file), _toml(file))
+
+
+def _file_layer(origin: Origin, place: str, table: object) -> _Layer:
+    if not isinstance(table, dict):
+        raise UsageError(f"{place} is no table", "write the settings below it, one a line: agents = 30")
+    values = dict(_flat(table))
+    for key in values:
+        if key not in SETTINGS:
+            raise UsageError(f"{place} has the unknown key {key}{_nearest(key, SETTINGS)}", "see: swarmcode config")
+    return _Layer(values=values, source=lambda key: Source(origin=origin, place=place))
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"{file} is larger than {LARGEST_FILE >> 20} MiB", "settings files are short")
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}", "make it readable, or remove it") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(f"{file} is no TOML: {error}", "correct it, or remove it") from error
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; the nearest one is {near[0]}" if near else ""
+
+
+def user_file() -> Path:
+    """The user's own settings file, there or not."""
+    import platformdirs
+
+    return platformdirs.user_config_path("swarmcode") / "config.toml"
+
+
+def state_home(environ: Mapping[str, str]) -> Path:
+    """The state directory, there or not: `SWARMCODE_HOME`, else where platformdirs puts it; absolute.
+
+    Raises `StateError` where no home directory is known.
+    """
+    import platformdirs
+
+    try:
+        chosen = environ.get("SWARMCODE_HOME")
+        return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_state_path("swarmcode").absolute()
+    except RuntimeError as error:
+        raise StateError(f"there is no place for run folders: {error}", "set SWARMCODE_HOME to a folder") from error

@@ -1,0 +1,79 @@
+"""One answer while it is being generated: its tokens, its text, its own random numbers, and whether it has ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmcode.engine.protocol import Completion, Constraint, Finish, Request
+from swarmcode.engine.sampling import Drawn
+from swarmcode.flow import Usage
+
+
+@dataclass(eq=False, slots=True)
+class Answer:
+    """The answer to `request` for one of its seeds."""
+
+    request: Request
+    seed: int
+    ends: frozenset[int]
+    """Tokens that end it: the model's own and the request's."""
+    constraints: tuple[Constraint, ...] = ()
+    """All hold."""
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish: Finish | None = None
+    """None while it goes on."""
+    random: np.random.Generator = field(init=False)
+    _text: bytearray = field(default_factory=bytearray)
+    _stops: tuple[bytes, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(2 * abs(self.seed) + (self.seed < 0))
+        self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
+
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Which tokens may come next; None: all."""
+        found: NDArray[np.bool_] | None = None
+        for constraint in self.constraints:
+            allowed = constraint.allowed(self.tokens)
+            if allowed is not None:
+                found = allowed if found is None else found & allowed
+        return found
+
+    def take(self, drawn: Drawn, piece: Callable[[int], bytes]) -> None:
+        """Goes on by one token; afterwards `finish` says whether it has ended. `piece` gives a token's bytes.
+
+        A stop string may begin inside a token, so the tokens that spell it stay in `tokens`, while the text ends
+        before it.
+        """
+        self.logprobs.append(drawn.logprob)
+        if drawn.token in self.ends:
+            self.finish = "stop"
+            return
+        self.tokens.append(drawn.token)
+        new = piece(drawn.token)
+        self._text += new
+        cut = self._stopped(len(new))
+        if cut >= 0:
+            del self._text[cut:]
+            self.finish = "stop"
+        elif len(self.tokens) >= self.request.sampling.max_tokens:
+            self.finish = "length"
+
+    def completion(self, usage: Usage) -> Completion:
+        """The ended answer. Bytes that are no UTF-8, as a character that was cut leaves them, are replaced."""
+        assert self.finish
+        return Completion(
+            text=self._text.decode("utf-8", errors="replace"),
+            tokens=tuple(self.tokens),
+            logprobs=tuple(self.logprobs),
+            finish=self.finish,
+            usage=usage,
+        )
+
+    def _stopped(self, new: int) -> int:
+        """Where the first stop string begins that the last `new` bytes completed; -1: there is none."""
+        found = [self._text.find(stop, max(0, len(self._text) - new - len(stop) + 1)) for stop in self._stops]
+        return min((at for at in found if at >= 0), default=-1)

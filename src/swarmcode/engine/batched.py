@@ -1,0 +1,192 @@
+"""An engine that runs all requests as one batch on one backend: asyncio callers on this side, an owner thread on that.
+
+The thread alone computes. Callers hand it jobs and withdrawals through a short locked list, and get outcomes through
+their own event loop. If the thread itself fails, every caller gets `EngineLost`; none is left waiting.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache, partial
+
+from swarmcode.engine.answer import Answer
+from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
+from swarmcode.engine.worker import Backend, Job, Outcome, Worker
+from swarmcode.errors import EngineLost, SwarmcodeError, UsageError
+
+_KNOWN_TEXTS = 256
+"""Texts whose tokens are remembered: shared heads come again and again."""
+
+
+class BatchedEngine:
+    """Runs requests on `backend`, which it owns, until it is closed."""
+
+    def __init__(self, backend: Backend, profile: Profile) -> None:
+        self._backend = backend
+        self._profile = replace(profile, context=backend.capacity.context, vocabulary=backend.vocabulary)
+        self._tokens = lru_cache(maxsize=_KNOWN_TEXTS)(backend.tokenize)
+        self._worker = Worker(backend)
+        self._changed = threading.Condition()
+        self._arrived: list[Job] = []
+        self._withdrawn: list[Job] = []
+        self._closing = False
+        self._ended = False
+        self._cause: BaseException | None = None
+        self._load = Load()
+        self._thread = threading.Thread(target=self._serve, name="swarmcode-engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def profile(self) -> Profile:
+        return self._profile
+
+    @property
+    def load(self) -> Load:
+        return self._load
+
+    @property
+    def steps(self) -> int:
+        """Calls of the model since the engine was opened."""
+        return self._worker.steps
+
+    def tokenize(self, text: str, *, special: bool = False) -> tuple[int, ...]:
+        """As in `Engine`."""
+        return self._tokens(text, special)
+
+    def detokenize(self, tokens: Sequence[int]) -> bytes:
+        """As in `Engine`."""
+        return b"".join(map(self._backend.piece, tokens))
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        """As in `Engine`. A begin token that the model wants is put before a prompt that starts with text and lacks
+        it, never before one that starts with tokens given as such."""
+        if not request.seeds:
+            return ()
+        future: asyncio.Future[tuple[Completion, ...]] = asyncio.get_running_loop().create_future()
+        job = self._job(request, future)
+        self._hand_over(job)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._withdraw(job)
+            raise
+
+    async def close(self) -> None:
+        """As in `Engine`."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._backend.interrupt()
+        await asyncio.to_thread(self._thread.join)
+
+    def _job(self, request: Request, future: asyncio.Future[tuple[Completion, ...]]) -> Job:
+        prompt = self._prompt(request.prompt)
+        self._check(len(prompt), request)
+        ends = self._backend.ends | frozenset(request.stop_tokens)
+        grammars = tuple(self._backend.grammar(request.schema) for _ in request.seeds) if request.schema else ()
+        asked = (request.constraint,) if request.constraint else ()
+        answers = tuple(
+            Answer(request, seed, ends, (*asked, *grammars[index : index + 1]))
+            for index, seed in enumerate(request.seeds)
+        )
+        return Job(request, prompt, answers, grammars, partial(_deliver, future))
+
+    def _prompt(self, segments: tuple[Segment, ...]) -> tuple[int, ...]:
+        tokens: list[int] = []
+        for segment in segments:
+            tokens.extend(self._tokens(segment.text, segment.special) if segment.text else segment.tokens)
+        begin = self._backend.begin
+        lacking = bool(segments and segments[0].text) and tuple(tokens[: len(begin)]) != begin
+        return (*begin, *tokens) if lacking else tuple(tokens)
+
+    def _check(self, prompt: int, request: Request) -> None:
+        wanted, context = request.sampling.max_tokens, self._profile.context
+        if not prompt:
+            raise UsageError("the prompt is empty", "give at least one token")
+        if wanted < 1:
+            raise UsageError(f"an answer of {wanted} tokens was asked for", "ask for at least one")
+        if prompt + wanted > context:
+            raise UsageError(
+                f"a prompt of {prompt} tokens and an answer of {wanted} do not fit the context of {context}",
+                "shorten the prompt, ask for fewer tokens, or choose a model with a longer context",
+            )
+
+    def _hand_over(self, job: Job) -> None:
+        """Wakes the thread only after the event loop has run every caller that is ready: requests that are made
+        together start together."""
+        with self._changed:
+            if self._ended or self._closing:
+                raise self._gone()
+            self._arrived.append(job)
+        asyncio.get_running_loop().call_soon(self._notify)
+
+    def _withdraw(self, job: Job) -> None:
+        with self._changed:
+            self._withdrawn.append(job)
+            self._changed.notify()
+
+    def _notify(self) -> None:
+        with self._changed:
+            self._changed.notify()
+
+    def _serve(self) -> None:
+        try:
+            while self._exchange():
+                self._worker.step()
+                self._load = self._worker.load
+        finally:
+            self._end(sys.exception())
+
+    def _exchange(self) -> bool:
+        """Takes in what callers handed over, waiting while there is nothing to do; False when the end has come."""
+        with self._changed:
+            while not (self._arrived or self._withdrawn or self._closing) and self._worker.idle:
+                self._changed.wait()
+            if self._closing:
+                return False
+            arrived, self._arrived = self._arrived, []
+            withdrawn, self._withdrawn = self._withdrawn, []
+        for job in arrived:
+            self._worker.accept(job)
+        for job in withdrawn:
+            self._worker.drop(job)
+        self._load = self._worker.load
+        return True
+
+    def _end(self, error: BaseException | None) -> None:
+        """Tells everybody who waits, and frees the backend."""
+        with self._changed:
+            self._ended = True
+            self._cause = error
+            arrived, self._arrived = self._arrived, []
+        self._worker.give_up(self._gone)
+        for job in arrived:
+            job.deliver(self._gone())
+        self._load = replace(self._load, running=0, waiting=0)
+        self._backend.close()
+
+    def _gone(self) -> EngineLost:
+        if self._cause is None:
+            return EngineLost("the engine was closed under a request", "run it again")
+        lost = EngineLost(f"the engine died: {self._cause!r}", "this is a fault in swarmcode: please report it")
+        lost.__cause__ = self._cause
+        return lost
+
+
+def _deliver(future: asyncio.Future[tuple[Completion, ...]], outcome: Outcome) -> None:
+    """From the owner thread to the caller's event loop. A loop that has ended has nobody waiting."""
+    try:
+        future.get_loop().call_soon_threadsafe(_resolve, future, outcome)
+    except RuntimeError:
+        return
+
+
+def _resolve(future: asyncio.Future[tuple[Completion, ...]], outcome: Outcome) -> None:
+    if future.done():
+        return
+    if isinstance(outcome, SwarmcodeError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

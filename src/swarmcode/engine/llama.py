@@ -1,0 +1,387 @@
+"""llama.cpp, through llama-cpp-python's low-level functions: the only place that knows either.
+
+The KV cache has one of two layouts; both were measured with the embedded model on two CPU cores:
+
+- `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, what is
+  computed for a sequence is then bit for bit the same whatever else is in the batch and however its prompt was cut
+  into chunks, so equal requests with equal seeds give equal answers. As fast as the other while sequences have some
+  hundred tokens, and chosen for those.
+- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention. Several
+  times faster behind long shared prefixes, and the only one that has room for them. Sums are taken in the order in
+  which the cells happen to lie, so two runs can differ where two tokens are almost equally probable.
+
+Not covered: llama.cpp aborts the process where its own invariants break, and nothing here can catch that.
+"""
+
+import asyncio
+import ctypes
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmcode.engine import machine
+from swarmcode.engine.batched import BatchedEngine
+from swarmcode.engine.cache import Change, Copy
+from swarmcode.engine.models import ModelFile
+from swarmcode.engine.step import Capacity, Step
+from swarmcode.engine.streams import Streams
+from swarmcode.engine.worker import StepFailed
+from swarmcode.errors import EngineLost, ModelError
+
+# Read when the libraries are loaded. Threads that spin at barriers lose their share of a CPU to the tests that run
+# beside them: with two busy processes on two cores, spinning made a step ten times slower than sleeping does.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import llama_cpp.llama_cpp as lib
+from llama_cpp import llama_grammar
+
+Layout = Literal["streams", "unified"]
+
+_STREAM_CONTEXT = 512
+"""Longest context, in tokens, for which streams are chosen."""
+_MAX_SEATS = 256
+"""Sequence ids that llama.cpp can tell apart."""
+_SPARE_SEATS = 28
+"""Seats that only keep prefixes, beside those that run."""
+_PRIVATE_CELLS = 2048
+"""Cells that each agent can have for itself where memory allows."""
+_CHUNK = 512
+"""Tokens in a step. More gains nothing on a CPU, and makes decoding wait longer behind prompts."""
+_LEAST_CONTEXT = 512
+"""A context that is shorter for want of memory is of no use."""
+
+_FLASH = {"streams": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED, "unified": lib.LLAMA_FLASH_ATTN_TYPE_AUTO}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How a model is opened. What is 0 or None is chosen by the model and the machine."""
+
+    agents: int = 100
+    """Sequences that are computed at once."""
+    context: int = 0
+    """Longest sequence in tokens: what the model's profile says, as far as memory allows."""
+    cells: int = 0
+    """Tokens that a `unified` KV cache holds: the context and some thousand for each agent, as far as memory allows."""
+    layout: Layout | None = None
+    """By the context."""
+    threads: int = 0
+    """As many as this process may use."""
+
+
+async def open_engine(
+    model: ModelFile,
+    *,
+    agents: int = 100,
+    context: int = 0,
+    cells: int = 0,
+    layout: Layout | None = None,
+    threads: int = 0,
+) -> BatchedEngine:
+    """Loads a model; the options are those of `Room`. Cancelling stops the loading. Raises `ModelError`."""
+    room = Room(agents=agents, context=context, cells=cells, layout=layout, threads=threads)
+    abandoned = threading.Event()
+    open_backend = partial(LlamaBackend, model, room, abandoned)
+    loading = asyncio.get_running_loop().run_in_executor(None, open_backend)
+    try:
+        backend = await asyncio.shield(loading)
+    except asyncio.CancelledError:
+        abandoned.set()
+        await asyncio.wait([loading])
+        if not loading.exception():
+            loading.result().close()
+        raise
+    return BatchedEngine(backend, model.profile)
+
+
+class LlamaBackend:
+    """A model and one context of it. Implements `worker.Backend`."""
+
+    def __init__(self, model: ModelFile, room: Room, abandoned: threading.Event) -> None:
+        self._lock = threading.Lock()
+        self._model = _load(model, abandoned)
+        self._vocab = lib.llama_model_get_vocab(self._model)
+        self.vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
+        self.ends = frozenset(token for token in range(self.vocabulary) if lib.llama_vocab_is_eog(self._vocab, token))
+        begin = int(lib.llama_vocab_bos(self._vocab))
+        self.begin = (begin,) if lib.llama_vocab_get_add_bos(self._vocab) and begin >= 0 else ()
+        self._pieces: dict[int, bytes] = {}
+        self._interrupted = ctypes.create_string_buffer(2)
+        sharing = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
+        context = min(room.context or model.profile.context, model.profile.context)
+        self._layout: Layout = room.layout or ("streams" if sharing and context <= _STREAM_CONTEXT else "unified")
+        try:
+            self.capacity = _capacity(model, room, context, self._layout, sharing)
+            self._context = self._open_context(room.threads or machine.cpus())
+        except ModelError:
+            lib.llama_model_free(self._model)
+            raise
+        self._memory = lib.llama_get_memory(self._context)
+        self._streams = Streams(self.capacity.seats) if self._layout == "streams" else None
+        self._batch = _Batch(self.capacity.chunk)
+
+    def _open_context(self, threads: int) -> Any:
+        capacity = self.capacity
+        params = lib.llama_context_default_params()
+        params.n_ctx = capacity.cells
+        params.n_batch = params.n_ubatch = capacity.chunk
+        params.n_seq_max = params.n_outputs_max = capacity.seats
+        params.n_threads = params.n_threads_batch = threads
+        params.kv_unified = self._layout == "unified"
+        params.flash_attn_type = _FLASH[self._layout]
+        # A function that the computing threads can call without Python: it tells whether the buffer is empty.
+        params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
+        params.abort_callback_data = ctypes.addressof(self._interrupted)
+        opened = lib.llama_init_from_model(self._model, params)
+        if not opened:
+            raise ModelError(
+                f"no context of {capacity.cells} tokens could be made: {_LOG.complaint()}",
+                "ask for fewer agents or a shorter context",
+            )
+        return opened
+
+    def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
+        data = text.encode("utf-8", errors="replace")
+        room = len(data) + 16
+        with self._lock:
+            self._check_open()
+            found = (lib.llama_token * room)()
+            count = lib.llama_tokenize(self._vocab, data, len(data), found, room, False, special)
+            if count < 0:
+                found = (lib.llama_token * -count)()
+                count = lib.llama_tokenize(self._vocab, data, len(data), found, -count, False, special)
+        return tuple(found[:count])
+
+    def piece(self, token: int) -> bytes:
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._spell(token) if 0 <= token < self.vocabulary else b""
+        return known
+
+    def _spell(self, token: int) -> bytes:
+        with self._lock:
+            self._check_open()
+            buffer = ctypes.create_string_buffer(64)
+            count = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+            if count < 0:
+                buffer = ctypes.create_string_buffer(-count)
+                count = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+        return buffer.raw[:count]
+
+    def grammar(self, schema: str) -> "LlamaGrammar":
+        with self._lock:
+            self._check_open()
+            return LlamaGrammar(self._vocab, self.vocabulary, schema)
+
+    def run(self, step: Step) -> Sequence[NDArray[np.float32]]:
+        for change in step.changes:
+            self._apply(change)
+        if not step.tokens:
+            return ()
+        places = self._batch.fill(step, self._sequence_ids(step.seats))
+        code = lib.llama_decode(self._context, self._batch.struct)
+        if code:
+            raise StepFailed(f"llama_decode gave {code} for {len(step.tokens)} tokens: {_LOG.complaint()}")
+        if not step.reads:
+            return ()
+        shape = (len(step.reads), self.vocabulary)
+        logits = np.ctypeslib.as_array(lib.llama_get_logits(self._context), shape=shape)
+        return [logits[place] for place in places]
+
+    def interrupt(self) -> None:
+        self._interrupted[0] = b"!"
+
+    def close(self) -> None:
+        with self._lock:
+            if self._model:
+                lib.llama_free(self._context)
+                lib.llama_model_free(self._model)
+                self._model = None
+
+    def _check_open(self) -> None:
+        if not self._model:
+            raise EngineLost("the engine was closed", "run it again")
+
+    def _sequence_ids(self, seats: list[int]) -> NDArray[np.int32]:
+        """llama.cpp's sequence id of each seat, after moving streams so that those of a step are neighbours."""
+        if not self._streams:
+            return np.array(seats, np.int32)
+        used = dict.fromkeys(seats)
+        for move in self._streams.gather(used):
+            lib.llama_memory_seq_cp(self._memory, move.source, move.target, -1, -1)
+            lib.llama_memory_seq_rm(self._memory, move.source, -1, -1)
+        ids = {seat: self._streams.fill(seat) for seat in used}
+        return np.array([ids[seat] for seat in seats], np.int32)
+
+    def _apply(self, change: Change) -> None:
+        if not self._streams:
+            if isinstance(change, Copy):
+                lib.llama_memory_seq_cp(self._memory, change.source, change.target, 0, change.length)
+            else:
+                lib.llama_memory_seq_rm(self._memory, change.seat, change.length, -1)
+        elif isinstance(change, Copy):
+            source, target = self._streams.of(change.source), self._streams.fill(change.target)
+            lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)  # streams are only ever copied whole
+            lib.llama_memory_seq_rm(self._memory, target, change.length, -1)
+        else:
+            lib.llama_memory_seq_rm(self._memory, self._streams.of(change.seat), change.length, -1)
+            if not change.length:
+                self._streams.empty(change.seat)
+
+
+class LlamaGrammar:
+    """Which tokens keep a text within a JSON schema. Implements `worker.Grammar`.
+
+    llama.cpp's grammar sampler judges the whole vocabulary for each token of the answer: some milliseconds where the
+    vocabulary is large, for the answers that ask for it alone.
+    """
+
+    def __init__(self, vocab: Any, vocabulary: int, schema: str) -> None:
+        try:
+            rules = llama_grammar.json_schema_to_gbnf(schema)
+        except (ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError) as error:
+            raise ModelError(f"the schema cannot be turned into a grammar: {error}", "simplify the schema") from error
+        _LOG.complaints.clear()
+        self._sampler = lib.llama_sampler_init_grammar(vocab, rules.encode(), b"root")
+        if not self._sampler:
+            raise ModelError(f"the schema makes no valid grammar: {_LOG.complaint()}", "simplify the schema")
+        self._followed = 0
+        self._data = np.zeros(vocabulary, dtype=[("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+        self._data["id"] = np.arange(vocabulary)
+        pointer = self._data.ctypes.data_as(lib.llama_token_data_p)
+        self._array = lib.llama_token_data_array(pointer, vocabulary, -1, False)
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_]:
+        """As in `Constraint`, but `generated` must go on from what the last call was given."""
+        for token in generated[self._followed :]:
+            lib.llama_sampler_accept(self._sampler, token)
+        self._followed = len(generated)
+        self._data["logit"] = 0.0
+        lib.llama_sampler_apply(self._sampler, ctypes.byref(self._array))
+        mask: NDArray[np.bool_] = self._data["logit"] > -np.inf
+        return mask
+
+    def close(self) -> None:
+        if self._sampler:
+            lib.llama_sampler_free(self._sampler)
+            self._sampler = None
+
+
+class _Batch:
+    """The arrays that llama.cpp reads a step from."""
+
+    def __init__(self, size: int) -> None:
+        self._tokens = np.zeros(size, np.int32)
+        self._positions = np.zeros(size, np.int32)
+        self._ids = np.zeros(size, np.int32)
+        self._counts = np.ones(size, np.int32)
+        self._wanted = np.zeros(size, np.int8)
+        integers = ctypes.POINTER(ctypes.c_int32)
+        first = self._ids.ctypes.data
+        self._id_pointers = (integers * size)(
+            *(ctypes.cast(first + index * self._ids.itemsize, integers) for index in range(size))
+        )
+        self.struct = lib.llama_batch(
+            0,
+            self._tokens.ctypes.data_as(integers),
+            None,
+            self._positions.ctypes.data_as(integers),
+            self._counts.ctypes.data_as(integers),
+            self._id_pointers,
+            self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def fill(self, step: Step, ids: NDArray[np.int32]) -> NDArray[np.intp]:
+        """Puts the step in, ordered by sequence id; which row of the logits each of its reads will find."""
+        count = len(step.tokens)
+        order = np.argsort(ids, kind="stable")
+        wanted = np.zeros(count, np.int8)
+        wanted[[read.row for read in step.reads]] = 1
+        self._tokens[:count] = np.array(step.tokens, np.int32)[order]
+        self._positions[:count] = np.array(step.positions, np.int32)[order]
+        self._ids[:count] = ids[order]
+        self._wanted[:count] = wanted[order]
+        self.struct.n_tokens = count
+        rows = np.empty(count, np.intp)
+        rows[order] = np.cumsum(self._wanted[:count]) - 1
+        return rows[[read.row for read in step.reads]]
+
+
+class _Log:
+    """Takes what llama.cpp would print, and remembers its last complaints."""
+
+    _ERROR, _CONTINUED = 4, 5  # ggml_log_level
+    _NOISE = (
+        "llama_model_load: ",
+        "error loading model: ",
+        "llama_model_load_from_file_impl: ",
+        "gguf_init_from_file_impl: ",
+    )
+
+    def __init__(self) -> None:
+        self.complaints: deque[str] = deque(maxlen=16)
+        self._level = 0
+        self._callback = lib.llama_log_callback(self._take)  # collected while in use, it would crash the process
+
+    def listen(self) -> None:
+        lib.llama_log_set(self._callback, None)
+        self.complaints.clear()
+
+    def complaint(self) -> str:
+        """The first of the last errors: what follows it are consequences."""
+        return self.complaints[0] if self.complaints else "llama.cpp gives no reason"
+
+    def _take(self, level: int, text: bytes, data: object) -> None:
+        self._level = self._level if level == self._CONTINUED else level
+        line = text.decode("utf-8", errors="replace").strip()
+        for noise in self._NOISE:
+            line = line.removeprefix(noise)
+        if self._level == self._ERROR and line:
+            self.complaints.append(line)
+
+
+_LOG = _Log()
+
+
+def _load(model: ModelFile, abandoned: threading.Event) -> Any:
+    """The model's weights. Raises `ModelError`."""
+    _LOG.listen()
+    lib.llama_backend_init()
+    params = lib.llama_model_default_params()
+    keep = lib.llama_progress_callback(lambda progress, data: not abandoned.is_set())
+    params.progress_callback = keep
+    loaded = lib.llama_model_load_from_file(os.fsencode(model.path), params)
+    if not loaded:
+        raise ModelError(f"llama.cpp cannot load {model.path}: {_LOG.complaint()}", "get the file again, or another")
+    if lib.llama_model_has_encoder(loaded) or not lib.llama_model_has_decoder(loaded):
+        lib.llama_model_free(loaded)
+        raise ModelError(f"{model.path} does not generate text by itself", "use a decoder-only language model")
+    return loaded
+
+
+def _capacity(model: ModelFile, room: Room, context: int, layout: Layout, sharing: bool) -> Capacity:
+    """As much as was asked for, as far as memory allows: half of what the weights leave. Raises `ModelError`."""
+    seats = min(_MAX_SEATS, room.agents + _SPARE_SEATS)
+    affordable = (machine.memory() - model.size) // 2 // model.cell_bytes
+    if affordable < min(context, _LEAST_CONTEXT):
+        raise ModelError(f"{model.path} leaves no memory for a context", "free some memory, or use a smaller model")
+    if layout == "streams":
+        seats = max(room.agents, min(seats, affordable // context))
+        cells = seats * context
+    else:
+        cells = min(room.cells or context + room.agents * _PRIVATE_CELLS, affordable)
+    return Capacity(
+        running=room.agents,
+        seats=seats,
+        cells=cells,
+        context=min(context, cells),
+        chunk=max(_CHUNK, room.agents),
+        sharing=sharing,
+    )

@@ -1,0 +1,137 @@
+"""Which models there are, and what is true of each: the one place that knows a model's habits.
+
+What a model is, is read from its metadata and never from its file name: span-edit models carry the control tokens of
+the span prompt in their vocabulary, instruction-tuned ones a chat template. A model with neither is refused, because
+no agent knows how to speak with it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from swarmcode import assets
+from swarmcode.engine import gguf
+from swarmcode.engine.gguf import Header
+from swarmcode.engine.protocol import Profile, Sampling
+from swarmcode.errors import ModelError, UsageError
+
+EMBEDDED = "repair"
+"""The model that ships with swarmcode."""
+SPAN_CONTEXT = 512
+"""Tokens that a span edit needs at most, prompt and answer: span models are trained on windows of some 300 tokens, and
+their file's context length promises what they never saw."""
+_SPAN_TOKENS = frozenset({"<|bug|>", "<|fix|>"})
+_SPAN_SAMPLING = Sampling(temperature=1.0, max_tokens=64)
+_CHAT_TOKENS = 2048
+_CONTEXT = 2048
+"""Where a file does not tell how long a context the model was trained on."""
+
+_FAMILIES = (
+    (re.compile(r"kimi", re.I), Sampling(temperature=0.6, top_p=0.95, min_p=0.01, max_tokens=_CHAT_TOKENS)),
+    (re.compile(r"qwen", re.I), Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=_CHAT_TOKENS)),
+    (re.compile(r"gpt-?oss", re.I), Sampling(temperature=1.0, max_tokens=_CHAT_TOKENS)),
+    (re.compile(r"deepseek", re.I), Sampling(temperature=0.3, top_p=0.95, max_tokens=_CHAT_TOKENS)),
+)
+"""Publishers' recommendations for answers without reasoning, by what the file calls itself; the first that fits."""
+_OTHERS = Sampling(temperature=0.7, top_p=0.95, min_p=0.01, max_tokens=_CHAT_TOKENS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A GGUF on disk that can be opened."""
+
+    path: Path
+    """Absolute; of a model in several files, the first."""
+    profile: Profile
+    """What is true of it."""
+    size: int
+    """Bytes of the file."""
+    cell_bytes: int
+    """Bytes that one token takes in the KV cache, at 16 bits a number; an upper bound where layers differ."""
+
+
+def resolve(name_or_path: str) -> ModelFile:
+    """The model that a person means by a name or a path.
+
+    Raises `UsageError` for a name that is none, `ModelError` for a file that is missing, damaged or of no use.
+    """
+    if "://" in name_or_path:
+        raise UsageError(
+            f"a model cannot be fetched from {name_or_path}", "download the .gguf file, and give its path to --model"
+        )
+    if name_or_path == EMBEDDED:
+        return describe(_embedded(), name=EMBEDDED)
+    path = Path(name_or_path).expanduser()
+    if not path.exists() and path.name == name_or_path and path.suffix != ".gguf":
+        raise UsageError(
+            f"there is no model called {name_or_path!r}", f"give {EMBEDDED!r}, or the path of a .gguf file"
+        )
+    return describe(path.absolute())
+
+
+def describe(path: Path, *, name: str = "") -> ModelFile:
+    """Reads what a GGUF says of itself. Raises `ModelError`."""
+    header = gguf.read(path)
+    if not header.text("general.architecture"):
+        raise ModelError(f"{path} does not say which architecture it has", "convert the model anew")
+    return ModelFile(
+        path=path,
+        profile=_profile(header, name or header.text("general.name") or path.stem, path),
+        size=header.size,
+        cell_bytes=_cell_bytes(header),
+    )
+
+
+def _embedded() -> Path:
+    try:
+        return assets.folder("models") / f"{EMBEDDED}.gguf"
+    except FileNotFoundError as error:
+        raise ModelError(str(error), "or give the path of a .gguf file to --model") from error
+
+
+def _profile(header: Header, name: str, path: Path) -> Profile:
+    context = max(1, int(header.number(f"{header.text('general.architecture')}.context_length", _CONTEXT)))
+    template = header.text("tokenizer.chat_template")
+    vocabulary = header.lengths.get("tokenizer.ggml.tokens", 0)
+    if set(header.strings("tokenizer.ggml.tokens")) >= _SPAN_TOKENS:
+        return Profile(
+            name=name,
+            protocols=("span",),
+            context=min(context, SPAN_CONTEXT),
+            vocabulary=vocabulary,
+            sampling=_SPAN_SAMPLING,
+        )
+    if not template:
+        raise ModelError(
+            f"{path} knows neither span edits nor a chat template, so no agent can speak with it",
+            "use an instruction-tuned model",
+        )
+    return Profile(
+        name=name,
+        protocols=("blocks",),
+        context=context,
+        vocabulary=vocabulary,
+        chat_template=template,
+        plans=True,
+        sampling=_sampling(header, name),
+    )
+
+
+def _sampling(header: Header, name: str) -> Sampling:
+    called = " ".join((name, header.text("general.name"), header.text("general.basename")))
+    return next((sampling for family, sampling in _FAMILIES if family.search(called)), _OTHERS)
+
+
+def _cell_bytes(header: Header) -> int:
+    """Two bytes for each number of the keys and values of all layers; with latent attention (MLA) of the keys alone,
+    which contain the values."""
+    prefix = header.text("general.architecture")
+    layers = header.number(f"{prefix}.block_count", 1)
+    heads = header.number(f"{prefix}.attention.head_count", 1)
+    width = header.number(f"{prefix}.embedding_length", 0) / max(1, heads)
+    shared = header.number(f"{prefix}.attention.head_count_kv", heads)
+    keys = header.number(f"{prefix}.attention.key_length", width)
+    values = header.number(f"{prefix}.attention.value_length", width)
+    if header.number(f"{prefix}.attention.key_length_mla"):
+        values = 0
+    return max(1, int(2 * layers * shared * (keys + values)))

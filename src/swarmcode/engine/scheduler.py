@@ -1,0 +1,293 @@
+"""Decides what every step of the model computes: continuous batching over a KV cache whose prefixes are shared.
+
+A sequence waits for a seat (a sequence id of the context), has its prompt computed in chunks, and then decodes one
+token a step; new ones join at any step, and any can be cancelled between two steps. What is computed for one prompt is
+not computed again for another that begins alike: it is copied when it is there, waited for when it is on its way, and
+kept after the sequence has ended, until its cells or its seat are needed. Equal prompts even share the row of logits
+that their first tokens are drawn from.
+
+Pressure never fails a request. Where cells run short, cold prefixes go first; then the last sequence in order is
+parked: it gives up its seat, keeps its tokens, and goes on later where it stopped. The first in order always fits
+alone, so everything ends. Order is priority, then arrival; whoever lacks a seat, cells or budget is not passed by
+anybody later in order, except by the equal of one that is being computed, which costs next to nothing.
+
+Pure: no model, no clock, no randomness. `plan` says what to do, `commit` is told what came of it. Chunked prefill and
+preemption by recomputation follow vLLM (https://arxiv.org/abs/2309.06180) and Sarathi-Serve
+(https://arxiv.org/abs/2403.02310).
+"""
+
+import bisect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from swarmcode.engine.cache import Cache
+from swarmcode.engine.prefix import Match
+from swarmcode.engine.step import Capacity, Cost, Read, Step
+
+WORTH_WAITING = 16
+"""Tokens: a shorter beginning that somebody else is about to compute is computed twice instead of waited for."""
+GROWTH = 16
+"""Tokens that every running sequence should be able to grow by before another is let in."""
+
+
+@dataclass(eq=False, slots=True)
+class _Twins:
+    """Sequences with the same prompt that have not got their first token."""
+
+    prompt: tuple[int, ...]
+    members: int = 0
+    source: "_Sequence | None" = None
+    """The one that completes the prompt in the step that is being planned."""
+    read: int = -1
+    """Index of its read in that step."""
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Sequence:
+    id: int
+    order: tuple[float, int]
+    tokens: list[int]
+    """Prompt and answer so far."""
+    limit: int
+    """Length at which it ends at the latest."""
+    twins: _Twins
+    seat: int = -1
+    prefilled: int = 0
+    reused: int = 0
+
+    @property
+    def prompt(self) -> int:
+        return len(self.twins.prompt)
+
+    @property
+    def answered(self) -> bool:
+        """Whether it has got its first token."""
+        return len(self.tokens) > self.prompt
+
+    @property
+    def growth(self) -> int:
+        return min(GROWTH, self.limit - len(self.tokens))
+
+
+class Scheduler:
+    """Plans steps for the sequences that were added and have not ended."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
+        self._cache = Cache(seats=capacity.seats, cells=capacity.cells, sharing=capacity.sharing)
+        self._next = 0
+        self._sequences: dict[int, _Sequence] = {}
+        self._waiting: list[_Sequence] = []
+        self._running: list[_Sequence] = []
+        self._twins: dict[tuple[int, ...], _Twins] = {}
+        self._planned: list[tuple[_Sequence, int]] = []
+        self._forks: list[_Sequence] = []
+
+    @property
+    def waiting(self) -> int:
+        """Sequences without a seat."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Sequences with a seat."""
+        return len(self._running)
+
+    @property
+    def cells(self) -> int:
+        """Cells that are taken, by running sequences and by prefixes that are kept."""
+        return self._cache.taken
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to compute and nothing to change in the cache."""
+        return not (self._sequences or self._cache.changed)
+
+    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float = 0.0) -> int:
+        """A new sequence; its id. The prompt has at least one token, and fits into the context with `max_tokens`."""
+        assert 0 < len(prompt) <= self.capacity.context - max_tokens
+        key = tuple(prompt)
+        twins = self._twins.setdefault(key, _Twins(key))
+        twins.members += 1
+        sequence = _Sequence(
+            id=self._next,
+            order=(-priority, self._next),
+            tokens=list(key),
+            limit=len(key) + max_tokens,
+            twins=twins,
+        )
+        self._next += 1
+        self._sequences[sequence.id] = sequence
+        bisect.insort(self._waiting, sequence, key=_order)
+        return sequence.id
+
+    def cost(self, sequence: int) -> Cost:
+        """What the prompt of a sequence that has not ended has cost so far."""
+        found = self._sequences[sequence]
+        return Cost(prefilled=found.prefilled, reused=found.reused)
+
+    def cancel(self, sequences: Iterable[int]) -> None:
+        """Ends sequences, between two steps: what they generated is freed at once, what they computed of their
+        prompts may be kept like any prefix. Those that have ended are ignored."""
+        for found in [self._sequences[id_] for id_ in sequences if id_ in self._sequences]:
+            self._end(found, keep=found.prompt)
+
+    def plan(self) -> Step:
+        """The next step. One with tokens must be followed by `commit` or `abandon`."""
+        step = Step()
+        while not self._cache.room(sum(len(each.tokens) - self._cache.length(each.seat) for each in self._running)):
+            self._park(self._running[-1])
+        budget = self.capacity.chunk
+        pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in self._running]
+        for count, sequence in [one for one in pending if one[0] == 1] + [one for one in pending if one[0] > 1]:
+            budget -= self._compute(step, sequence, min(count, budget))
+        self._admit(step, budget)
+        assert step.tokens or not self._sequences
+        step.changes = self._cache.changes()
+        return step
+
+    def commit(self, sampled: Mapping[int, int | None]) -> None:
+        """The planned step was computed. `sampled` has the next token of each sequence in the step's reads, or None
+        where the sequence has ended: what it computed stays as a prefix."""
+        self._close_plan()
+        for id_, token in sampled.items():
+            sequence = self._sequences[id_]
+            if token is not None:
+                self._leave(sequence)
+                sequence.tokens.append(token)
+            if token is None or len(sequence.tokens) >= sequence.limit:
+                self._end(sequence, keep=len(sequence.tokens))
+
+    def abandon(self) -> tuple[int, ...]:
+        """The planned step failed: the sequences in it end, and their seats are emptied. Their ids."""
+        lost = [*(sequence for sequence, _ in self._planned), *self._forks]
+        self._planned, self._forks = [], []
+        for sequence in lost:
+            sequence.twins.source = None
+            self._end(sequence, keep=0)
+        return tuple(sequence.id for sequence in lost)
+
+    def _compute(self, step: Step, sequence: _Sequence, count: int) -> int:
+        """Puts the next `count` tokens of a running sequence into the step."""
+        if count <= 0:
+            return 0
+        start = self._cache.ready(sequence.seat)
+        end = start + count
+        if missing := sequence.tokens[self._cache.length(sequence.seat) :]:
+            self._cache.promise(sequence.seat, missing)
+        if end == len(sequence.tokens):
+            if not sequence.answered:
+                sequence.twins.source, sequence.twins.read = sequence, len(step.reads)
+            step.reads.append(Read(len(step.tokens) + count - 1, [sequence.id]))
+        step.tokens.extend(sequence.tokens[start:end])
+        step.positions.extend(range(start, end))
+        step.seats.extend([sequence.seat] * count)
+        step.prefilled += 0 if count == 1 and sequence.answered else count
+        self._planned.append((sequence, count))
+        return count
+
+    def _admit(self, step: Step, budget: int) -> None:
+        """Lets waiting sequences in, in order, as far as seats, cells and the step's budget reach."""
+        matches: dict[int, Match] = {}
+        index = 0
+        while index < len(self._waiting) and len(self._running) < self.capacity.running:
+            sequence = self._waiting[index]
+            if self._is_twin(sequence):
+                admitted = self._fork(step, sequence)
+                if not admitted:
+                    return
+            elif budget <= 0:
+                admitted = False
+            else:
+                match = self._match(sequence, matches)
+                admitted = match.coming - match.length < WORTH_WAITING
+                if admitted and not self._start(sequence, match):
+                    return
+                if admitted:
+                    step.reused += match.length
+                    budget -= self._compute(step, sequence, min(len(sequence.tokens) - match.length, budget))
+            index += not admitted
+
+    def _is_twin(self, sequence: _Sequence) -> bool:
+        """Whether the step that is being planned yields the logits that the sequence begins with."""
+        return self.capacity.sharing and sequence.twins.source is not None and not sequence.answered
+
+    def _match(self, sequence: _Sequence, known: dict[int, Match]) -> Match:
+        """What of the sequence is in the cache. The last token is computed anew in any case, for its logits."""
+        if sequence.answered:
+            return self._cache.match(sequence.tokens, len(sequence.tokens) - 1)
+        key = id(sequence.twins)
+        found = known.get(key)
+        if found is None or found.coming - found.length < WORTH_WAITING:
+            found = known[key] = self._cache.match(sequence.tokens, sequence.prompt - 1)
+        return found
+
+    def _start(self, sequence: _Sequence, match: Match) -> bool:
+        """Gives a waiting sequence a seat with what `match` found; False where cells are short."""
+        missing = len(sequence.tokens) - match.length
+        if not self._cache.room(missing + self._headroom(sequence), match):
+            return False
+        self._seat(sequence, self._cache.open(match))
+        sequence.prefilled += missing
+        sequence.reused += match.length
+        self._cache.promise(sequence.seat, sequence.tokens[match.length :])
+        return True
+
+    def _fork(self, step: Step, sequence: _Sequence) -> bool:
+        """Gives a twin an empty seat, and the logits of the one that is being computed; False where cells are short."""
+        source = sequence.twins.source
+        assert source
+        if not self._cache.room(self._headroom(sequence)):
+            return False
+        self._seat(sequence, self._cache.reserve(source.seat))
+        sequence.reused += sequence.prompt
+        step.reused += sequence.prompt
+        step.reads[sequence.twins.read].sequences.append(sequence.id)
+        self._forks.append(sequence)
+        return True
+
+    def _headroom(self, sequence: _Sequence) -> int:
+        """Cells that should be free beside those that the sequence needs now, so that nobody is parked at once."""
+        return sum(each.growth for each in self._running) + sequence.growth if self._running else 0
+
+    def _seat(self, sequence: _Sequence, seat: int) -> None:
+        sequence.seat = seat
+        self._waiting.remove(sequence)
+        bisect.insort(self._running, sequence, key=_order)
+
+    def _park(self, sequence: _Sequence) -> None:
+        self._running.remove(sequence)
+        self._cache.retire(sequence.seat, keep=len(sequence.tokens))
+        sequence.seat = -1
+        bisect.insort(self._waiting, sequence, key=_order)
+
+    def _close_plan(self) -> None:
+        for sequence, count in self._planned:
+            self._cache.computed(sequence.seat, count)
+        for twin in self._forks:
+            assert twin.twins.source
+            self._cache.fork(twin.twins.source.seat, twin.seat, twin.prompt)
+        for sequence, _ in self._planned:
+            sequence.twins.source = None
+        self._planned, self._forks = [], []
+
+    def _leave(self, sequence: _Sequence) -> None:
+        """The sequence gets its next token, or ends: from the first one on, nobody is its twin."""
+        if sequence.answered:
+            return
+        sequence.twins.members -= 1
+        if not sequence.twins.members:
+            del self._twins[sequence.twins.prompt]
+
+    def _end(self, sequence: _Sequence, keep: int) -> None:
+        self._leave(sequence)
+        del self._sequences[sequence.id]
+        if sequence.seat < 0:
+            self._waiting.remove(sequence)
+        else:
+            self._running.remove(sequence)
+            self._cache.retire(sequence.seat, keep)
+
+
+def _order(sequence: _Sequence) -> tuple[float, int]:
+    return sequence.order

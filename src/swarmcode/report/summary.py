@@ -1,0 +1,103 @@
+"""The end of a run, for a person: what was fixed and how that is proven, what was not and what to try, what it cost."""
+
+from collections.abc import Iterable, Iterator
+from io import StringIO
+
+from unidiff.errors import UnidiffParseError
+from unidiff.patch import PatchSet
+
+from swarmcode.flow import Report
+from swarmcode.report.terminal import counted, one_line
+
+LISTED = 8
+"""Most tests, or files, that are named one by one."""
+
+
+def summary(report: Report) -> list[str]:
+    """Lines without control characters, the first of them the outcome."""
+    return [
+        headline(report),
+        *_fixed(report),
+        *_unfixed(report),
+        *_cost(report),
+    ]
+
+
+def headline(report: Report) -> str:
+    """The outcome in a sentence."""
+    solved, unsolved = len(report.solved), len(report.unsolved)
+    if report.fixed:
+        return f"Fixed: {counted(solved, 'failing test')} now {'passes' if solved == 1 else 'pass'}."
+    if report.merge is not None and report.merge.proven:
+        return f"Partly fixed: {solved} of {counted(solved + unsolved, 'failing test')} now pass."
+    if report.baseline is None:
+        return "Not fixed: the run ended before the tests had been run."
+    return f"Not fixed: {counted(unsolved, 'failing test')} still {'fails' if unsolved == 1 else 'fail'}."
+
+
+def _fixed(report: Report) -> Iterator[str]:
+    merge, baseline = report.merge, report.baseline
+    if merge is None or not merge.proven or baseline is None:
+        return
+    yield from _named(report.solved)
+    for path, added, removed in changed(merge.diff)[:LISTED]:
+        yield f"  changed  {one_line(path)} (+{added} -{removed})"
+    others = f": none of {counted(len(baseline.passing), 'passing test')} is broken" if baseline.passing else ""
+    yield f"  proof    the whole suite, run on the combined tree{others}"
+    for rejection in merge.rejected[:LISTED]:
+        yield f"  left out a patch of subtask {one_line(rejection.subtask)}: {one_line(rejection.reason)}"
+
+
+def _unfixed(report: Report) -> Iterator[str]:
+    if report.fixed:
+        return
+    if report.solved:
+        yield "Still failing:"
+    yield from _named(report.unsolved)
+    if report.why:
+        yield f"  why      {one_line(report.why)}"
+    for step in _next_steps(report):
+        yield f"  next     {step}"
+
+
+def _next_steps(report: Report) -> Iterator[str]:
+    if not report.verdicts:
+        yield "nothing that could be tried was proposed: try a larger model (--model PATH)"
+    else:
+        yield "try more time (--timeout), another --seed, or a larger model (--model PATH)"
+    yield f"go on with the verdicts of this run: swarmcode fix ISSUE --resume {report.run}"
+
+
+def _cost(report: Report) -> Iterator[str]:
+    usage = report.usage
+    attempts, tried = counted(len(report.attempts), "attempt"), counted(len(report.verdicts), "candidate")
+    duplicates = f", {counted(report.duplicates, 'duplicate')} dropped" if report.duplicates else ""
+    yield f"  cost     {usage.seconds:.1f} s, {attempts}, {tried} tried{duplicates}"
+    yield f"           tokens: {usage.prefilled:,} prefilled, {usage.reused:,} reused, {usage.decoded:,} decoded"
+    yield f"           {report.sandbox_seconds:.1f} s in the sandbox ({report.sandbox}), model {one_line(report.model)}"
+    flaky = sorted(report.baseline.flaky) if report.baseline else []
+    if flaky:
+        yield f"  flaky    {_listed(flaky)}: failed, then passed with nothing changed; not counted"
+    yield f"  run      {report.run}"
+
+
+def changed(diff: str) -> list[tuple[str, int, int]]:
+    """Path, lines added and lines removed, for each file of a unified diff; empty where it cannot be read."""
+    try:
+        patches = PatchSet(StringIO(diff, newline="\n"))
+        return [(file.path, file.added, file.removed) for file in patches]
+    except (UnidiffParseError, ValueError):
+        return []
+
+
+def _named(tests: Iterable[str]) -> Iterator[str]:
+    names = list(tests)
+    for name in names[:LISTED]:
+        yield f"  - {one_line(name)}"
+    if len(names) > LISTED:
+        yield f"  - and {len(names) - LISTED} more"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(one_line(name) for name in names[:LISTED]) + more

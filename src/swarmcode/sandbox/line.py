@@ -1,0 +1,141 @@
+"""The line between a box's owner and the supervisor inside: frames over two byte streams.
+
+The other end is to be trusted as little as what runs beside it: lengths are checked before anything is read.
+Frames are described in `sandboxes/supervisor/wire.py`.
+"""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+HEADER_BYTES = 1 << 20
+COMPLAINT_BYTES = 4096
+
+Cause = Literal["", "memory"]
+
+
+class Broken(Exception):
+    """The line is cut, or what comes over it makes no sense."""
+
+
+class Line(Protocol):
+    """A running supervisor."""
+
+    async def write(self, data: bytes) -> None:
+        """Raises `OSError` where the other end is gone."""
+        ...
+
+    async def read(self, size: int) -> bytes:
+        """Exactly `size` bytes. Raises `EOFError` or `OSError` where the other end is gone."""
+        ...
+
+    async def cause(self) -> Cause:
+        """Why the other end is gone. Raises `SandboxLost` where that is the fault of the machinery."""
+        ...
+
+    async def complaint(self) -> str:
+        """The last line that the other end printed as an error, now that it is gone."""
+        ...
+
+    async def end(self) -> None:
+        """Kills the supervisor with all that runs beside it, and removes what it held. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer of the supervisor."""
+
+    header: dict[str, Any]
+    blobs: tuple[bytes, ...]
+
+
+async def ask(line: Line, request: dict[str, Any], blobs: Sequence[bytes] = ()) -> None:
+    """Sends a request."""
+    header = json.dumps({**request, "blobs": [len(blob) for blob in blobs]}).encode()
+    try:
+        await line.write(b"".join([len(header).to_bytes(4, "big"), header, *blobs]))
+    except OSError as error:
+        raise Broken(str(error)) from error
+
+
+async def answer(line: Line, most: int) -> Reply:
+    """Reads one answer with at most `most` bytes of blobs. Raises `Broken`."""
+    try:
+        size = int.from_bytes(await line.read(4), "big")
+        if size > HEADER_BYTES:
+            raise Broken(f"a header of {size} bytes")
+        header = json.loads(await line.read(size))
+        sizes = header["blobs"]
+        if any(type(size) is not int or size < 0 for size in sizes) or sum(sizes) > most:
+            raise Broken(f"an answer of {sizes} bytes where {most} were asked for")
+        return Reply(header, tuple([await line.read(size) for size in sizes]))
+    except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+        raise Broken(str(error) or type(error).__name__) from error
+
+
+class PipeLine:
+    """A supervisor that is a child process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._process = process
+        self._input, self._output, self._errors = process.stdin, process.stdout, process.stderr
+
+    async def write(self, data: bytes) -> None:
+        self._input.write(data)
+        await self._input.drain()
+
+    async def read(self, size: int) -> bytes:
+        return await self._output.readexactly(size)
+
+    async def rest(self) -> bytes:
+        """All that it prints until it ends."""
+        return await self._output.read()
+
+    async def cause(self) -> Cause:
+        return ""
+
+    async def complaint(self) -> str:
+        lines = (await self._errors.read(COMPLAINT_BYTES)).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    async def hang_up(self) -> None:
+        """Tells the supervisor to end."""
+        self._input.close()
+
+    async def wait(self) -> int:
+        """Waits until it has ended; its exit code."""
+        return await self._process.wait()
+
+    async def end(self) -> None:
+        self._input.close()
+        if self._process.returncode is None:
+            try:
+                # Not `Process.kill`: that may reap the child under the loop's own watcher.
+                os.kill(self._process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it has just ended
+        await self._process.wait()
+
+
+async def child(argv: Sequence[str], fds: Iterable[int], cwd: str = "/") -> PipeLine:
+    """Starts a child in a session of its own, with nothing of the environment. Raises `OSError`."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        pass_fds=tuple(fds),
+        cwd=cwd,
+        env={"LANG": "C.UTF-8"},
+        start_new_session=True,
+    )
+    return PipeLine(process)

@@ -1,0 +1,1 @@
+"""The project's test command: finding it, running it in a box, reading what happened."""

@@ -1,0 +1,180 @@
+"""`swarmcode fix`, from the shell: what it refuses, what it fixes, and how it ends when it is interrupted."""
+
+import json
+import os
+import select
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from conftest import Shell
+
+CODE = """\
+def total(prices):
+    result = 0
+    for price in prices:
+        result = result - price
+    return result
+"""
+CHECK = """\
+from shop import total
+
+assert total([3, 4]) == 7
+"""
+
+
+@pytest.fixture
+def shop(shell: "Shell") -> "Shell":
+    """A small repository with a wrong operator, and a script that shows it."""
+    (shell.repo / "shop.py").write_text(CODE)
+    (shell.repo / "check.py").write_text(CHECK)
+    return shell
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "there is no ISSUE"),
+        ([" "], 2, "swarmcode: "),
+        (["x", "--repo", "missing"], 2, "missing is no folder"),
+        (["x", "--agents", "0"], 2, 'agents is "0" in --agents'),
+        (["x", "--mode", "fast"], 2, "expected one of auto, instant, thinking, agent, swarm"),
+        (["x", "--sandbox", "jail"], 2, "expected one of auto, docker, bwrap, process"),
+        (["x", "--test", "pytest 'x"], 2, "No closing quotation"),
+        (["x", "--apply", "--branch", "b"], 2, "exclude each other"),
+        (["x", "--output", "missing/out.patch"], 2, "--output missing/out.patch"),
+        (["x", "--resume", "nonsense"], 2, "there is no run nonsense"),
+        (["x", "--model", "missing.gguf"], 3, "missing.gguf"),
+        (["x", "--model", "shop.py"], 3, "shop.py"),
+        (["x", "--model", "https://example.org/m.gguf"], 2, "https://example.org/m.gguf"),
+    ],
+)
+def test_what_cannot_work_is_said_in_two_lines(shop: "Shell", arguments: list[str], code: int, words: str) -> None:
+    """Exit code, what was wrong, what to do; nothing on standard output, and the repository untouched."""
+    before = files(shop.repo)
+    done = shop("fix", *arguments)
+    said = done.err
+    assert (done.code, done.out) == (code, ""), said
+    assert words in said
+    assert said.splitlines()[-1].startswith("  ")
+    assert "Traceback" not in said
+    assert files(shop.repo) == before
+
+
+def test_an_empty_issue_on_standard_input(shop: "Shell") -> None:
+    """Nothing said is nothing to fix."""
+    done = shop("fix", "-", stdin=b"\n \n")
+    assert done.code == 2
+    assert "empty" in done.err
+
+
+def test_a_state_directory_that_cannot_be_written(shop: "Shell") -> None:
+    """Exit code 3, and the variable that helps."""
+    done = shop("fix", "x", SWARMCODE_HOME=str(shop.repo / "shop.py"))
+    assert (done.code, done.out) == (3, "")
+    assert "set SWARMCODE_HOME" in done.err
+
+
+def test_a_project_may_not_choose_its_sandbox(shop: "Shell") -> None:
+    """An untrusted repository that asks to run without isolation is refused before anything of it runs."""
+    (shop.repo / "swarmcode.toml").write_text('sandbox = "process"\ntest = "touch owned"\n')
+    done = shop("fix", "x")
+    assert done.code == 2
+    assert "not for a repository to decide" in done.err
+    assert not (shop.repo / "owned").exists()
+
+
+def test_no_tests_to_be_found(shell: "Shell") -> None:
+    """An empty repository has no test command: exit code 3, and how to name one."""
+    done = shell("fix", "x", "--sandbox", "process")
+    assert done.code == 3
+    assert "--test" in done.err
+
+
+@pytest.mark.model
+def test_a_fix_from_the_shell(shop: "Shell") -> None:
+    """The patch alone on standard output, the story on standard error, exit code 0, the repository as it was; then the
+    run can be shown again, and resumed: what it had found out is taken from it to the last digit of a duration."""
+    before = files(shop.repo)
+    call = ("fix", "the total in shop.py is negative", "--sandbox", "process", "--test", "python3 check.py")
+    done = shop.apart(*call)
+    assert done.code == 0, done.err
+    assert done.out.startswith("diff --git a/shop.py b/shop.py\n")
+    assert "+        result = result + price\n" in done.out
+    assert "warning: nothing isolates the tests" in done.err
+    assert "Fixed: 1 failing test now passes." in done.err
+    assert files(shop.repo) == before
+    assert shop("runs", "last", "--patch").out == done.out
+
+    first = json.loads(shop("runs", "last", "--json").out)
+    again = shop.apart("fix", "--resume", "last", "--sandbox", "process", "--json", "--apply")
+    report = json.loads(again.out)
+    assert again.code == 0, again.err
+    assert report["run"] != first["run"]
+    assert report["issue"] == first["issue"]
+    assert report["baseline"] == first["baseline"]
+    both = set(report["verdicts"]) & set(first["verdicts"])
+    assert both
+    assert {key: report["verdicts"][key] for key in both} == {key: first["verdicts"][key] for key in both}
+    assert "result + price" in (shop.repo / "shop.py").read_text()
+
+    changed = shop.apart("fix", "--resume", report["run"], "--sandbox", "process")
+    assert changed.code == 3
+    assert "can be used: the tree or the test command is another now" in changed.err
+    assert "none of them shows the fault" in changed.err
+
+
+@contextmanager
+def hanging(shop: "Shell") -> Iterator["subprocess.Popen[str]"]:
+    """A run whose tests never end, at the moment when they have begun."""
+    mark = shop.home / "begun"
+    os.mkfifo(mark)
+    pipe = os.open(mark, os.O_RDONLY | os.O_NONBLOCK)
+    with shop.start("fix", "x", "--sandbox", "process", "--test", f"echo > {mark}; sleep 1000") as run:
+        try:
+            assert select.select([pipe], [], [], 60)[0], "the tests did not begin"
+            yield run
+        finally:
+            os.close(pipe)
+            run.kill()
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_cleans_up_and_can_be_resumed(shop: "Shell", number: signal.Signals) -> None:
+    """Signals, however many, end it with 130, say how to go on, and leave no process, no snapshot and no change."""
+    before = files(shop.repo)
+    with hanging(shop) as run:
+        run.send_signal(number)
+        run.send_signal(signal.SIGINT)
+        out, said = run.communicate(timeout=60)
+    (folder,) = (shop.home / "runs").iterdir()
+    assert (run.returncode, out) == (130, ""), said
+    assert f"swarmcode fix --resume {folder.name}" in said
+    assert "Traceback" not in said
+    assert files(shop.repo) == before
+    assert sorted(path.name for path in folder.iterdir()) == ["journal.jsonl", "lock"]
+    assert not [line for line in processes() if f"echo > {shop.home}/begun" in line]
+    assert f"{folder.name}  interrupted  x" in shop("runs").out
+
+
+def processes() -> list[str]:
+    """Command lines of all that runs."""
+    lines = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            lines.append(place.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            pass  # it has just ended
+    return lines

@@ -1,0 +1,364 @@
+"""The engine on real models through llama.cpp: isolation, sharing, batching, ends, and files that cannot be loaded."""
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from swarmcode.engine.batched import BatchedEngine
+from swarmcode.engine.llama import Layout, open_engine
+from swarmcode.engine.models import ModelFile, describe, resolve
+from swarmcode.engine.protocol import Completion, Request, Sampling, Segment
+from swarmcode.errors import EngineLost, ModelError, UsageError
+
+pytestmark = pytest.mark.model
+
+T = TypeVar("T")
+Writer = Callable[..., Path]
+END, BUG, FIX, BEGIN, FIRST_POINTER = 1, 2, 3, 4, 4032
+
+WINDOWS = [
+    (
+        "def mean(values):\n    total = 0\n",
+        "    for value in values[1:]:",
+        "\n        total += value\n    return total\n",
+    ),
+    ("def clamp(x, low, high):\n", "    return max(low, max(x, high))", "\n"),
+    ("def find(items, wanted):\n    i = 0\n", "    while i <= len(items):", "\n        if items[i] == wanted:\n"),
+    ("def area(w, h):\n", "    return w + h", "\n"),
+    ("def is_leap(year):\n", "    return year % 4 == 0 or year % 100 != 0", "\n"),
+    ("def is_leap(year):\n    if year % 400 == 0:\n", "        return False", "\n    return year % 4 == 0\n"),
+]
+
+
+class Span:
+    """The answers that span edits can have: two pointers in order, then ordinary tokens."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_]:
+        tokens = np.arange(4096)
+        if len(generated) < 2:
+            first = generated[0] if generated else FIRST_POINTER
+            return (tokens >= first) & (tokens <= FIRST_POINTER + self.last)
+        return (tokens < FIRST_POINTER) & ((tokens == END) | (tokens > BEGIN))
+
+
+def asking(engine: BatchedEngine, window: int, *seeds: int, temperature: float = 1.0, **changes: Any) -> Request:
+    """A request as the span agent makes it."""
+    before, line, after = WINDOWS[window % len(WINDOWS)]
+    tokens = engine.tokenize(line)
+    line_parts = [part for index, token in enumerate(tokens) for part in (FIRST_POINTER + index, token)]
+    suspect = (BUG, *line_parts, FIRST_POINTER + len(tokens), BUG)
+    prompt = (BEGIN, *engine.tokenize(before), *suspect, *engine.tokenize(after), FIX)
+    fields: dict[str, Any] = {
+        "sampling": Sampling(temperature=temperature, max_tokens=16),
+        "seeds": seeds or (0,),
+        "constraint": Span(len(tokens)),
+    }
+    return Request(prompt=(Segment(tokens=prompt),), **(fields | changes))
+
+
+def play(model: ModelFile, story: Callable[[BatchedEngine], Awaitable[T]], **options: Any) -> T:
+    """Runs `story` on an engine that is closed afterwards."""
+
+    async def main() -> T:
+        engine = await open_engine(model, **options)
+        try:
+            return await story(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(main())
+
+
+def answers(completions: Sequence[Completion]) -> list[tuple[tuple[int, ...], tuple[float, ...], str, str]]:
+    return [(each.tokens, each.logprobs, each.text, each.finish) for each in completions]
+
+
+async def together(engine: BatchedEngine, requests: Sequence[Request]) -> list[tuple[Completion, ...]]:
+    return await asyncio.gather(*map(engine.complete, requests))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_batched_answers_are_those_of_one_at_a_time(temperature: float) -> None:
+    """To the last bit of every log-probability: greedy and sampled, prompts mixed, some equal."""
+
+    async def story(engine: BatchedEngine) -> tuple[Any, Any]:
+        requests = [asking(engine, n, n // 2, temperature=temperature) for n in range(60)]
+        batched = await together(engine, requests)
+        return batched, [await engine.complete(request) for request in requests]
+
+    batched, _ = play(resolve("repair"), story)
+    _, alone = play(resolve("repair"), story, agents=1, threads=1)
+    assert [answers(each) for each in batched] == [answers(each) for each in alone]
+    assert len({each[0].tokens for each in batched}) >= len(WINDOWS)
+
+
+def test_canaries_among_cancelled_requests_are_untouched() -> None:
+    """While others begin, share heads and are cancelled at any moment, canaries get the answers they get alone."""
+    model = resolve("repair")
+    order = np.random.default_rng(11)
+
+    async def story(engine: BatchedEngine) -> list[tuple[Completion, ...]]:
+        canaries, noise = [], []
+        for n in range(40):
+            canaries.append(asyncio.create_task(engine.complete(asking(engine, n, n))))
+            noise += [asyncio.create_task(engine.complete(asking(engine, n + k, 100 * k + n))) for k in range(3)]
+            for victim in order.permutation(len(noise))[:2]:
+                noise[victim].cancel()
+            if n % 4 == 0:
+                await canaries[order.integers(len(canaries))]
+        results = [await canary for canary in canaries]
+        for task in noise:
+            task.cancel()
+        await asyncio.gather(*noise, return_exceptions=True)
+        return results
+
+    async def alone(engine: BatchedEngine) -> list[tuple[Completion, ...]]:
+        return [await engine.complete(asking(engine, n, n)) for n in range(40)]
+
+    mixed, single = play(model, story, agents=12), play(model, alone)
+    assert [answers(each) for each in mixed] == [answers(each) for each in single]
+
+
+@pytest.mark.parametrize("layout", ["streams", "unified"])
+def test_a_hundred_requests_decode_as_one_batch(layout: Layout) -> None:
+    """As many steps as the longest answer has tokens, and a few for the prompts; equal prompts are computed once."""
+
+    async def story(engine: BatchedEngine) -> tuple[list[Completion], int, int]:
+        requests = [asking(engine, n, n) for n in range(100)]
+        prompts = {request.prompt[0].tokens for request in requests}
+        completions = [each for (each,) in await together(engine, requests)]
+        return completions, engine.steps, sum(map(len, prompts))
+
+    completions, steps, distinct = play(resolve("repair"), story, layout=layout)
+    assert steps <= max(each.usage.decoded for each in completions) + 4
+    assert sum(each.usage.prefilled for each in completions) <= distinct
+    assert sum(each.usage.reused for each in completions) > 90 * distinct / len(WINDOWS)
+
+
+def test_a_shared_head_is_computed_once(chat_gguf: Path) -> None:
+    """Prompts that begin with the same long text: one computes it, all others reuse it, also those that come later."""
+    head = "You mend programs. " * 20
+
+    async def story(engine: BatchedEngine) -> list[Completion]:
+        def request(number: int) -> Request:
+            prompt = (Segment(text=head), Segment(text=f"{number}: what is wrong?"))
+            return Request(prompt=prompt, sampling=Sampling(max_tokens=4), seeds=(number,))
+
+        first = await together(engine, [request(number) for number in range(30)])
+        later = await together(engine, [request(number) for number in range(30, 40)])
+        return [each for (each,) in (*first, *later)]
+
+    completions = play(describe(chat_gguf), story, agents=30)
+    tails = sum(len(f"{number}: what is wrong?") for number in range(40))
+    assert sum(each.usage.prefilled for each in completions) <= 1 + len(head) + tails
+    assert all(each.usage.reused >= len(head) for each in completions[30:])
+
+
+def test_the_unified_layout_answers_alike(chat_gguf: Path) -> None:
+    """Where cells are shared, greedy answers of a chat model are those of one request at a time."""
+
+    async def story(engine: BatchedEngine) -> tuple[Any, Any]:
+        requests = [
+            Request(prompt=(Segment(text=f"Question {n % 7}?"),), sampling=Sampling(max_tokens=12, temperature=0))
+            for n in range(30)
+        ]
+        return await together(engine, requests), [await engine.complete(request) for request in requests]
+
+    batched, alone = play(describe(chat_gguf), story, agents=30)
+    assert [each.tokens for (each,) in batched] == [each.tokens for (each,) in alone]
+    assert [each.logprobs for (each,) in batched] == [pytest.approx(each.logprobs, abs=0.05) for (each,) in alone]
+
+
+def test_more_requests_than_seats_wait_their_turn() -> None:
+    """Three sequences at once, fifty requests: all are answered, as they would be with more room."""
+
+    async def story(engine: BatchedEngine) -> Any:
+        return [answers(each) for each in await together(engine, [asking(engine, n, n) for n in range(50)])]
+
+    assert play(resolve("repair"), story, agents=3) == play(resolve("repair"), story)
+
+
+def test_sequences_are_parked_when_cells_run_short(chat_gguf: Path) -> None:
+    """With far fewer cells than the sequences grow to, every answer is still complete."""
+    model = describe(chat_gguf)
+    small = replace(model, profile=replace(model.profile, context=600))
+
+    async def story(engine: BatchedEngine) -> list[Completion]:
+        def request(number: int) -> Request:
+            asked = (Segment(tokens=(1, *range(3 + number, 43 + number))),)
+            return Request(prompt=asked, sampling=Sampling(max_tokens=500), seeds=(number,), stop_tokens=())
+
+        return [each for (each,) in await together(engine, [request(number) for number in range(12)])]
+
+    ended = play(small, story, agents=12, cells=1200)
+    assert all(each.finish == "stop" or len(each.tokens) == 500 for each in ended)
+    assert sum(len(each.tokens) for each in ended) > 1200
+
+
+def test_a_request_longer_than_the_context_is_refused() -> None:
+    """With the numbers, before anything is computed."""
+
+    async def story(engine: BatchedEngine) -> None:
+        await engine.complete(Request(prompt=(Segment(tokens=(5,) * 500),), sampling=Sampling(max_tokens=64)))
+
+    with pytest.raises(UsageError, match="prompt of 500 tokens and an answer of 64 do not fit the context of 512"):
+        play(resolve("repair"), story)
+
+
+def test_closing_ends_requests_in_the_middle(chat_gguf: Path) -> None:
+    """They raise `EngineLost`, and so does whatever is asked of the closed engine."""
+
+    async def story(engine: BatchedEngine) -> list[Any]:
+        request = Request(prompt=(Segment(text="and so on "),), sampling=Sampling(max_tokens=4000), stop_tokens=())
+        pending = asyncio.gather(*[engine.complete(request) for _ in range(4)], return_exceptions=True)
+        await engine.complete(replace(request, sampling=Sampling(max_tokens=1)))
+        await engine.close()
+        with pytest.raises(EngineLost):
+            engine.tokenize("something new")
+        return [*await pending, *await asyncio.gather(engine.complete(request), return_exceptions=True)]
+
+    assert [type(each) for each in play(describe(chat_gguf), story)] == [EngineLost] * 5
+
+
+def test_text_survives_tokenization(chat_gguf: Path) -> None:
+    """Bytes come back as they were, control tokens stand for nothing, and their spelling only where it is asked for."""
+    text = "def π(x):\n\treturn '<|bug|>' # 日本 🙂\r\n"
+
+    async def story(engine: BatchedEngine) -> None:
+        tokens = engine.tokenize(text)
+        assert engine.detokenize(tokens).decode() == text
+        assert engine.tokenize("", special=True) == ()
+        assert engine.detokenize([-1, 10**6]) == b""
+
+    async def span(engine: BatchedEngine) -> None:
+        await story(engine)
+        assert engine.tokenize("<|bug|>", special=True) == (BUG,)
+        assert BUG not in engine.tokenize("<|bug|>")
+        assert engine.detokenize([BEGIN, *engine.tokenize("x = 1"), END]) == b"x = 1"
+        assert engine.profile.vocabulary == 4096
+
+    play(describe(chat_gguf), story)
+    play(resolve("repair"), span)
+
+
+def test_a_begin_token_is_added_where_the_model_wants_it(chat_gguf: Path) -> None:
+    """The chat model wants one before text; spelled in a template it is not doubled."""
+
+    async def story(engine: BatchedEngine) -> list[int]:
+        prompts = (Segment(text="ab"), Segment(text="<s>ab", special=True), Segment(tokens=(100, 101)))
+        requests = [Request(prompt=(prompt,), sampling=Sampling(max_tokens=1)) for prompt in prompts]
+        return [one.usage.prefilled + one.usage.reused for (one,) in await together(engine, requests)]
+
+    assert play(describe(chat_gguf), story) == [3, 3, 2]
+
+
+SCHEMA = """{"type": "object", "properties": {"ok": {"type": "boolean"}, "n": {"enum": [1, 2]}},
+             "required": ["ok", "n"], "additionalProperties": false}"""
+
+
+def test_an_answer_follows_its_schema(chat_gguf: Path) -> None:
+    """Even a model of random weights answers with JSON that fits, and others in the batch are not held to it."""
+
+    async def story(engine: BatchedEngine) -> tuple[Any, Any]:
+        prompt, sampling = (Segment(text="plan"),), Sampling(max_tokens=200)
+        held = Request(prompt=prompt, sampling=sampling, seeds=(1, 2, 3), schema=SCHEMA)
+        free = Request(prompt=prompt, sampling=Sampling(max_tokens=20), seeds=(1, 2, 3))
+        return await asyncio.gather(engine.complete(held), engine.complete(free))
+
+    held, free = play(describe(chat_gguf), story)
+    for each in held:
+        assert each.finish == "stop"
+        assert each.text.replace(" ", "").replace("\n", "").replace("\t", "")[:6] == '{"ok":'
+        assert len(each.logprobs) == len(each.tokens) + 1
+    assert not any(each.text.startswith("{") for each in free)
+
+
+@pytest.mark.parametrize("schema", ["no json", '{"type": "fancy"}', '{"$ref": "#/nowhere"}', "[]"])
+def test_a_schema_that_makes_no_grammar_is_refused(chat_gguf: Path, schema: str) -> None:
+    """With a reason, and without harm to the engine."""
+
+    async def story(engine: BatchedEngine) -> None:
+        request = Request(prompt=(Segment(text="x"),), sampling=Sampling(max_tokens=4))
+        with pytest.raises(ModelError, match="schema"):
+            await engine.complete(replace(request, schema=schema))
+        await engine.complete(request)
+
+    play(describe(chat_gguf), story)
+
+
+def test_weights_that_are_cut_or_wrong_are_refused(
+    tmp_path: Path, chat_gguf: Path, gguf_writer: Writer, chat_header: Callable[..., dict[str, Any]], capfd: Any
+) -> None:
+    """A header can be whole where the file is not; the reason is llama.cpp's, the line is ours, and nothing else is
+    printed."""
+    content = chat_gguf.read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(content[: len(content) - 5000])
+    gguf_writer(tmp_path / "strange.gguf", chat_header(**{"general.architecture": "strange"}))
+    gguf_writer(tmp_path / "bare.gguf", chat_header())
+    embedded = resolve("repair").path.read_bytes()
+    (tmp_path / "half.gguf").write_bytes(embedded[: len(embedded) // 2])
+    for name, reason in (
+        ("cut.gguf", "not within the file bounds"),
+        ("strange.gguf", "unknown model architecture: 'strange'"),
+        ("bare.gguf", "'token_embd.weight' not found"),
+        ("half.gguf", "not within the file bounds"),
+    ):
+        with pytest.raises(ModelError, match=reason) as error:
+            asyncio.run(open_engine(describe(tmp_path / name)))
+        assert str(tmp_path / name) in error.value.message
+        assert "\n" not in error.value.message
+        assert error.value.hint
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_file_that_vanished_is_refused(chat_gguf: Path, tmp_path: Path) -> None:
+    """Between being described and being opened."""
+    model = replace(describe(chat_gguf), path=tmp_path / "gone.gguf")
+    with pytest.raises(ModelError, match="cannot load"):
+        asyncio.run(open_engine(model))
+
+
+def test_opening_is_quiet_and_can_be_repeated(capfd: Any) -> None:
+    """Two engines on one model at once; neither prints anything."""
+
+    async def main() -> list[tuple[Completion, ...]]:
+        engines = [await open_engine(resolve("repair"), agents=4) for _ in range(2)]
+        results = [await engine.complete(asking(engine, 0, 1)) for engine in engines]
+        for engine in engines:
+            await engine.close()
+            await engine.close()
+        return results
+
+    first, second = asyncio.run(main())
+    assert answers(first) == answers(second)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_opening_can_be_cancelled() -> None:
+    """The loading stops, and what was loaded is freed."""
+
+    async def main() -> None:
+        opening = asyncio.create_task(open_engine(resolve("repair")))
+        await asyncio.sleep(0)
+        opening.cancel()
+        await opening
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(main())
+
+
+def test_threads_sleep_while_they_wait() -> None:
+    """The policy is set before llama.cpp is loaded: spinning threads starve the tests that run beside them."""
+    assert os.environ["OMP_WAIT_POLICY"]
+    assert ctypes.CDLL(None).getenv

@@ -1,0 +1,129 @@
+"""Tokens are drawn as the rules say, from each row by itself, and reported with the right probability."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from swarmcode.engine.protocol import Sampling
+from swarmcode.engine.sampling import Pick, draw
+
+ROWS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=40).map(lambda row: np.array(row, np.float32))
+RULES = st.builds(
+    Sampling,
+    temperature=st.sampled_from([0.0, 0.3, 1.0, 2.0]),
+    top_k=st.integers(0, 12),
+    top_p=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    min_p=st.sampled_from([0.0, 0.01, 0.3]),
+)
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    weights = np.exp(logits - logits.max())
+    share: NDArray[np.float64] = weights / weights.sum()
+    return share
+
+
+def reference(row: NDArray[np.float32], rules: Sampling, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The distribution that a token is drawn from, by sorting everything, step after step."""
+    allowed = np.flatnonzero(mask)
+    order = allowed[np.argsort(-row[allowed].astype(np.float64), kind="stable")]
+    if rules.top_k:
+        order = order[: rules.top_k]
+    share = softmax(row[order].astype(np.float64))
+    order = order[: int(np.searchsorted(np.cumsum(share), rules.top_p * (1 - 1e-12))) + 1] if rules.top_p < 1 else order
+    order = order[row[order] >= row[order[0]] + np.log(rules.min_p)] if rules.min_p else order
+    result = np.zeros(len(row))
+    if rules.temperature:
+        result[order] = softmax(row[order].astype(np.float64) / rules.temperature)
+    else:
+        result[order[0]] = 1.0
+    return result
+
+
+def one(row: NDArray[np.float32], rules: Sampling, seed: int = 0, mask: NDArray[np.bool_] | None = None) -> int:
+    return draw([row], [Pick(0, rules, np.random.default_rng(seed), mask)])[0].token
+
+
+@given(ROWS, RULES, st.data())
+def test_only_what_the_rules_leave_is_drawn(row: NDArray[np.float32], rules: Sampling, data: st.DataObject) -> None:
+    """No drawn token is one that the rules, carried out by full sorts, give no chance (rows without ties)."""
+    row = np.unique(row + np.arange(len(row), dtype=np.float32) * np.float32(0.01))
+    mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(row), max_size=len(row))))
+    mask[data.draw(st.integers(0, len(row) - 1))] = True
+    expected = reference(row, rules, mask)
+    for seed in range(5):
+        assert expected[one(row, rules, seed, mask)] > 0
+    if mask.all():
+        assert one(row, rules, 7, None) == one(row, rules, 7, mask)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        Sampling(),
+        Sampling(temperature=0.6, top_p=0.95, min_p=0.01),
+        Sampling(temperature=1.7, top_k=20),
+        Sampling(temperature=0.5, top_k=50, top_p=0.8),
+    ],
+)
+def test_tokens_come_as_often_as_they_should(rules: Sampling) -> None:
+    """Over 20,000 draws the frequencies are those of the distribution (chi-squared, far from the tail)."""
+    row = (np.random.default_rng(1).normal(size=300) * 2).astype(np.float32)
+    mask = np.arange(300) % 3 > 0
+    expected = reference(row, rules, mask)
+    random = np.random.default_rng(5)
+    counts = np.bincount([drawn.token for drawn in draw([row], [Pick(0, rules, random, mask)] * 20_000)], minlength=300)
+    common = expected * 20_000 >= 5
+    rest = counts[~common].sum() - expected[~common].sum() * 20_000
+    squares = (((counts - expected * 20_000) ** 2)[common] / (expected * 20_000)[common]).sum()
+    assert counts[expected == 0].sum() == 0
+    assert squares < common.sum() + 6 * np.sqrt(2 * common.sum())
+    assert abs(rest) < 6 * np.sqrt(expected[~common].sum() * 20_000 + 1)
+
+
+@given(ROWS, RULES, st.integers(0, 5))
+def test_log_probability_is_under_the_mask_alone(row: NDArray[np.float32], rules: Sampling, least: int) -> None:
+    """Whatever top-k, top-p, min-p and temperature are, the log-probability is that of the plain softmax under the
+    mask, and never above zero."""
+    mask = np.arange(len(row)) >= min(least, len(row) - 1)
+    (drawn,) = draw([row], [Pick(0, rules, np.random.default_rng(0), mask)])
+    expected = np.log(softmax(row[mask].astype(np.float64)))[drawn.token - np.flatnonzero(mask)[0]]
+    assert drawn.logprob == pytest.approx(expected, abs=1e-4)
+    assert drawn.logprob <= 0
+
+
+def test_temperature_zero_takes_the_most_probable() -> None:
+    """Greedy is greedy, under a mask too, and among equals the first."""
+    row = np.array([0.0, 3.0, 3.0, 9.0], np.float32)
+    assert one(row, Sampling(temperature=0)) == 3
+    assert one(row, Sampling(temperature=0), mask=row < 9) == 1
+
+
+@given(st.integers(0, 99), st.integers(1, 6), RULES)
+def test_a_draw_does_not_depend_on_the_batch(seed: int, others: int, rules: Sampling) -> None:
+    """The same row, rules and random numbers give the same token and probability whatever is drawn beside them."""
+    rows = (np.random.default_rng(seed).normal(size=(others + 1, 500)) * 3).astype(np.float32)
+    beside = [Pick(index, Sampling(top_k=3 * index), np.random.default_rng(index)) for index in range(others)]
+    alone = draw([rows[-1].copy()], [Pick(0, rules, np.random.default_rng(seed))])[0]
+    together = draw(list(rows), [*beside, Pick(others, rules, np.random.default_rng(seed))])[-1]
+    assert alone == together
+
+
+def test_every_draw_takes_one_number() -> None:
+    """Also at temperature 0, so that what a sequence draws later does not depend on how its start was drawn."""
+    row = np.zeros(5, np.float32)
+    one_by_one, skipped = np.random.default_rng(3), np.random.default_rng(3)
+    for rules in (Sampling(temperature=0), Sampling(), Sampling(top_k=1)):
+        draw([row], [Pick(0, rules, one_by_one)])
+    skipped.random(3)
+    assert one_by_one.random() == skipped.random()
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("rules", [Sampling(), Sampling(temperature=0), Sampling(top_p=0.5, min_p=0.1)])
+def test_logits_that_are_no_numbers_are_reported(wrong: float, rules: Sampling) -> None:
+    """A row with NaN or infinity yields a log-probability that is no number, so that the caller can tell."""
+    row = np.array([1.0, wrong, 2.0], np.float32)
+    assert not np.isfinite(draw([row], [Pick(0, rules, np.random.default_rng(0))])[0].logprob)

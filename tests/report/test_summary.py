@@ -1,0 +1,88 @@
+"""The end of a run in words."""
+
+from dataclasses import replace
+
+import pytest
+
+from swarmcode.flow import Merge, Report
+from swarmcode.report.summary import changed, headline, summary
+
+
+def fixed(report: Report) -> Report:
+    return replace(report, solved=report.solved + report.unsolved, unsolved=())
+
+
+def unfixed(report: Report) -> Report:
+    return replace(report, solved=(), unsolved=report.solved + report.unsolved, merge=None)
+
+
+def test_headlines_say_what_is_true(report: Report) -> None:
+    """Fixed only with proof of everything; a part is called a part."""
+    assert headline(fixed(report)) == "Fixed: 3 failing tests now pass."
+    assert headline(report) == "Partly fixed: 1 of 3 failing tests now pass."
+    assert headline(unfixed(report)) == "Not fixed: 3 failing tests still fail."
+    assert headline(replace(unfixed(report), baseline=None)).startswith("Not fixed: the run ended before")
+
+
+def test_an_unproven_merge_is_no_fix(report: Report) -> None:
+    """Patches that passed alone, without a passing verdict on the combined tree, are not called a fix."""
+    assert report.merge is not None
+    unproven = replace(fixed(report), merge=replace(report.merge, verdict=None))
+    assert headline(unproven).startswith("Not fixed")
+    assert not [line for line in summary(unproven) if "proof" in line]
+
+
+def test_a_fix_comes_with_its_proof_and_its_cost(report: Report) -> None:
+    """What was turned, what was changed, on what ground it is proven, and what was spent."""
+    text = "\n".join(summary(fixed(report)))
+    for words in (
+        "tests/test_b.py::test_tax",
+        "changed  shop/a.py (+1 -1)",
+        "the whole suite, run on the combined tree: none of 210 passing tests is broken",
+        "cost     16.2 s, 3 attempts, 2 candidates tried, 1 duplicate dropped",
+        "tokens: 12,034 prefilled, 80,112 reused, 5,120 decoded",
+        "2.5 s in the sandbox (bwrap), model repair",
+        "flaky    tests/test_d.py::test_clock",
+        "run      r1",
+    ):
+        assert words in text
+    assert "next" not in text
+
+
+def test_what_was_not_fixed_comes_with_the_reason_and_the_next_step(report: Report) -> None:
+    """The tests that still fail are named, with why the run ended and what to try."""
+    text = "\n".join(summary(report))
+    assert "Still failing:\n  - tests/test_a.py::test_sum\n  - tests/test_c.py::test_name" in text
+    assert "why      the time limit was reached" in text
+    assert "--timeout" in text
+    assert "--resume r1" in text
+    assert "--model" in "\n".join(summary(replace(unfixed(report), verdicts={})))
+
+
+def test_long_lists_are_cut(report: Report) -> None:
+    """A hundred failing tests do not fill the screen."""
+    many = replace(unfixed(report), unsolved=tuple(f"t{number}" for number in range(100)))
+    assert "  - and 92 more" in summary(many)
+
+
+def test_nothing_commands_the_terminal(report: Report) -> None:
+    """Names and reasons come from the repository and the model; their escape sequences do not reach the terminal."""
+    hostile = replace(
+        report, why="\x1b]0;owned\x07over", unsolved=("t\x1b[2J",), model="m\x9b31m", solved=("s\r\nfake line",)
+    )
+    text = "\n".join(summary(hostile))
+    assert not [letter for letter in text if ord(letter) < 32 and letter != "\n"]
+    assert "owned" not in text
+    assert "\nfake" not in text
+
+
+@pytest.mark.parametrize("diff", ["", "no diff", "@@ -1 +1 @@\n-a\n", "--- a\n+++ b\n@@ -1,9 +1 @@\n-a\n"])
+def test_a_diff_that_cannot_be_read_changes_nothing(diff: str) -> None:
+    """The statistics are an extra, and never an error."""
+    assert changed(diff) == []
+
+
+def test_nothing_merged_is_no_error(report: Report) -> None:
+    """A merge that accepted nothing is shown as what it is."""
+    empty = Merge(accepted=(), rejected=(), diff="", verdict=None)
+    assert summary(replace(unfixed(report), merge=empty))[0].startswith("Not fixed")

@@ -1,0 +1,230 @@
+"""The whole story on small repositories: a scripted model, real git, real pytest, unisolated boxes."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from swarmcode.engine.protocol import Request
+from swarmcode.engine.scripted import CHAT, ScriptedEngine
+from swarmcode.errors import EngineLost, SuiteError
+from swarmcode.events import BaselineMeasured, CandidateJudged, Event, Planned, SubtaskSolved, Warned
+from swarmcode.flow import Baseline, Issue, Report, Verdict
+from swarmcode.plan import Effort
+from swarmcode.repo import apply_diff, take
+from swarmcode.sandbox.pool import Pool
+from swarmcode.sandbox.process import ProcessSandbox
+from swarmcode.sandbox.protocol import Base, Limits, Toolchain
+from swarmcode.solve import Task, solve
+from swarmcode.suite import probe
+
+SHOP = {
+    "shop.py": "def total(prices):\n    return sum(prices) - 1\n\n\ndef half(number):\n    return number / 3\n",
+    "tax.py": "def tax(amount):\n    return amount * 0.3\n",
+    "test_shop.py": "from shop import half, total\n\n\ndef test_total():\n    assert total([1, 2]) == 3\n\n\n"
+    "def test_half():\n    assert half(6) == 3\n",
+    "test_tax.py": "from tax import tax\n\n\ndef test_tax():\n    assert tax(10) == 2\n\n\ndef test_none():\n"
+    "    assert tax(0) == 0\n",
+}
+TOTAL, HALF, TAX = "test_shop.py::test_total", "test_shop.py::test_half", "test_tax.py::test_tax"
+FIXES = {
+    "sum(prices) - 1": ("shop.py", "    return sum(prices) - 1", "    return sum(prices)"),
+    "number / 3": ("shop.py", "    return number / 3", "    return number / 2"),
+    "0.3": ("tax.py", "    return amount * 0.3", "    return amount * 0.2"),
+}
+Answer = Callable[[str, int], str]
+E = TypeVar("E", bound=Event)
+
+
+def block(path: str, search: str, replacement: str) -> str:
+    return f"{path}\n<<<<<<< SEARCH\n{search}\n=======\n{replacement}\n>>>>>>> REPLACE\n"
+
+
+def right(prompt: str, seed: int) -> str:
+    """Mends a fault of the file that may be changed; where it has several, which one is a matter of the seed."""
+    path = "shop.py" if "You may change: shop.py" in prompt else "tax.py"
+    faults = [fault for fault in FIXES if FIXES[fault][0] == path and fault in prompt]
+    return block(*FIXES[faults[seed % len(faults)]]) if faults else "I see no fault."
+
+
+@dataclass
+class Stage:
+    """A repository on disk, and what a run on it told."""
+
+    folder: Path
+    files: Mapping[str, str]
+    events: list[Event] = field(default_factory=list)
+    engine: ScriptedEngine = field(default_factory=lambda: ScriptedEngine([]))
+
+    def play(self, answer: Answer, *, profile: object = None, **changes: object) -> Report:
+        repo = self.folder / "repo"
+        repo.mkdir(exist_ok=True)
+        for path, text in self.files.items():
+            (repo / path).write_text(text)
+
+        def script(request: Request, seed: int) -> str:
+            return answer("".join(segment.text for segment in request.prompt), seed)
+
+        self.engine = ScriptedEngine(script, CHAT if profile is None else profile)  # type: ignore[arg-type]
+        return asyncio.run(self._run(repo, changes))
+
+    async def _run(self, repo: Path, changes: dict[str, object]) -> Report:
+        snapshot = take(repo, self.folder / "run")
+        command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+        issue = Issue(title="Wrong", text="Totals are wrong", repo=repo, base=snapshot.tree, test=command)
+        sandbox = ProcessSandbox(run="story")
+        alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        toolchain = Toolchain(path=("/usr/bin", "/bin"), mounts=(probe.folder(),), env=alone)
+        limits = Limits(seconds=60)
+        pool = Pool(sandbox, Base(root=snapshot.root, home=repo), toolchain, limits, size=2)
+        given = {
+            **{"run": "story", "issue": issue, "snapshot": snapshot, "limits": limits, "seconds": 120.0, "workers": 2},
+            **{"effort": Effort(mode="swarm", agents=10, attempts=13, protocols=("blocks",)), "seed": 0},
+            **{"sandbox": "process", **changes},
+        }
+        try:
+            return await solve(Task(**given), self.engine, pool, self.events.append)  # type: ignore[arg-type]
+        finally:
+            await pool.close()
+            await sandbox.close()
+
+    def told(self, kind: type[E]) -> list[E]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path, SHOP)
+
+
+def no_plan(prompt: str, seed: int) -> str:
+    """What a model says that is asked for a plan, and cannot make one."""
+    return "I would look at shop.py first." if "suspicious places" in prompt.lower() else right(prompt, seed)
+
+
+def test_faults_in_two_files_and_two_in_one_file_are_all_mended(stage: Stage) -> None:
+    """Separate files are separate subtasks; two faults of one file are mended one on top of the other; the combined
+    tree is proven as a whole."""
+    report = stage.play(no_plan)
+    assert report.fixed, report.why
+    assert set(report.solved) == {TOTAL, HALF, TAX}
+    assert report.merge is not None
+    assert report.merge.proven
+    assert [event.message for event in stage.told(Warned) if "plan does not hold" in event.message]
+    first, *later = stage.told(Planned)
+    assert sorted(task.writes for task in first.plan.subtasks) == [{"shop.py"}, {"tax.py"}]
+    assert len(later) == 1, "the second fault of one file takes a second plan"
+    assert len({task.id for event in stage.told(Planned) for task in event.plan.subtasks}) == 3
+
+
+def test_the_patch_is_the_whole_fix_and_the_repository_is_untouched(stage: Stage) -> None:
+    """The diff applies to what was on disk, and gives exactly the three mended lines."""
+    report = stage.play(no_plan)
+    repo = stage.folder / "repo"
+    assert {path.name: path.read_text() for path in repo.iterdir()} == stage.files
+    snapshot = take(repo, stage.folder / "again")
+    assert report.merge is not None
+    assert apply_diff(snapshot, report.merge.diff) == {
+        "shop.py": SHOP["shop.py"].replace(" - 1", "").replace("/ 3", "/ 2").encode(),
+        "tax.py": SHOP["tax.py"].replace("0.3", "0.2").encode(),
+    }
+
+
+def test_nothing_that_works_is_an_honest_failure(stage: Stage) -> None:
+    """Wrong answers are tried, once each, and the report says that nothing was found."""
+
+    def wrong(prompt: str, seed: int) -> str:
+        if "You may change: shop.py" in prompt:
+            return block("shop.py", "    return sum(prices) - 1", f"    return sum(prices) - {2 + seed % 2}")
+        return "I do not know."
+
+    report = stage.play(wrong)
+    assert not report.fixed
+    assert report.merge is not None
+    assert report.merge.diff == ""
+    assert set(report.unsolved) == {TOTAL, HALF, TAX}
+    assert len(stage.told(CandidateJudged)) == 2
+    assert report.duplicates > 0
+    assert {attempt.ending for attempt in report.attempts} == {"submitted", "gave_up"}
+
+
+def test_a_partial_fix_is_proven_and_told_as_partial(stage: Stage) -> None:
+    """What can be mended is, and what cannot is named."""
+    report = stage.play(lambda prompt, seed: right(prompt, seed) if "You may change: tax.py" in prompt else "No.")
+    assert not report.fixed
+    assert report.merge is not None
+    assert report.merge.proven
+    assert report.solved == (TAX,)
+    assert set(report.unsolved) == {TOTAL, HALF}
+
+
+def test_answers_out_of_scope_are_never_tried(stage: Stage) -> None:
+    """Editing the test, or what pytest loads, is refused before it costs a run."""
+
+    def cheat(prompt: str, seed: int) -> str:
+        return (
+            block("test_tax.py", "    assert tax(10) == 2", "    assert True")
+            if seed % 2
+            else block("conftest.py", "", "x")
+        )
+
+    report = stage.play(cheat)
+    assert not stage.told(CandidateJudged)
+    assert report.solved == ()
+
+
+def test_a_suite_that_passes_shows_nothing_to_fix(tmp_path: Path) -> None:
+    """There is no telling a fix from a change without a failing test."""
+    with pytest.raises(SuiteError, match="none of them shows the fault"):
+        Stage(tmp_path, {"test_a.py": "def test_a():\n    pass\n"}).play(right)
+
+
+def test_a_model_that_dies_ends_the_run_with_its_own_error(stage: Stage) -> None:
+    """One line for a person, not a group of a hundred tracebacks."""
+
+    def die(prompt: str, seed: int) -> str:
+        raise EngineLost("the engine was closed")
+
+    with pytest.raises(EngineLost, match="was closed"):
+        stage.play(die)
+
+
+def test_the_time_limit_ends_in_a_report(stage: Stage) -> None:
+    """Out of time is an expected ending: what was done is told."""
+    report = stage.play(no_plan, seconds=0.01)
+    assert not report.fixed
+    assert "time limit" in report.why
+
+
+def test_a_resumed_run_judges_nothing_twice(stage: Stage, tmp_path: Path) -> None:
+    """Baseline and verdicts of the earlier run stand; the fix is proven anew all the same."""
+    first = stage.play(no_plan)
+    known: dict[str, Verdict] = dict(first.verdicts)
+    baseline: Baseline = stage.told(BaselineMeasured)[0].baseline
+    again = Stage(tmp_path / "second", SHOP)
+    again.folder.mkdir()
+    report = again.play(no_plan, known=known, known_baseline=baseline)
+    assert report.fixed
+    judged = {event.candidate.key: event.verdict for event in again.told(CandidateJudged)}
+    assert all(verdict is known[key] for key, verdict in judged.items() if key in known)
+    assert set(judged) & set(known)
+
+
+def test_one_fix_for_two_subtasks_is_made_once(tmp_path: Path) -> None:
+    """A fault in shared code that shows in two files: the fix of one subtask closes the other."""
+    files = {
+        "base.py": "def scale(number):\n    return number * 3\n",
+        "one.py": "from base import scale\n\n\ndef one():\n    return scale(1)\n",
+        "two.py": "from base import scale\n\n\ndef two():\n    return scale(2)\n",
+        "test_all.py": "from one import one\nfrom two import two\n\n\ndef test_one():\n    assert one() == 2\n\n\n"
+        "def test_two():\n    assert two() == 4\n",
+    }
+    stage = Stage(tmp_path, files)
+    report = stage.play(lambda prompt, seed: block("base.py", "    return number * 3", "    return number * 2"))
+    assert report.fixed
+    assert {event.candidate.key for event in stage.told(SubtaskSolved)} == {report.merge.accepted[0].key}  # type: ignore[union-attr]
+    assert len(report.merge.accepted) == 1  # type: ignore[union-attr]

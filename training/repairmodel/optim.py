@@ -1,0 +1,77 @@
+"""Muon for matrices, Adam for the rest.
+
+Muon (Keller Jordan, 2024): momentum whose update is made orthogonal by a few Newton-Schulz steps. Stacks of experts are a batch
+of matrices; matrices of one shape are orthogonalised together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+STEPS = 5
+
+
+def orthogonal(g: Tensor) -> Tensor:
+    """Approximately the nearest semi-orthogonal matrix of each matrix in [..., rows, columns]."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = g.shape[-2] > g.shape[-1]
+    x = g.mT if tall else g
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(STEPS):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum, orthogonalised; the step's size does not depend on the gradient's."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.0) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step for all parameters that have a gradient."""
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    shapes[parameter.shape[-2:]].append(parameter)
+            for shape, parameters in shapes.items():
+                self._step(shape, parameters, group)
+
+    def _step(self, shape: torch.Size, parameters: list[nn.Parameter], group: dict[str, float]) -> None:
+        updates = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+            updates.append(parameter.grad.lerp(state["momentum"], group["momentum"]).reshape(-1, *shape))
+        scale = max(1.0, shape[0] / shape[1]) ** 0.5 * group["lr"]
+        stacked = orthogonal(torch.cat(updates))
+        for parameter, update in zip(parameters, stacked.split([u.shape[0] for u in updates]), strict=True):
+            parameter.mul_(1 - group["lr"] * group["decay"]).sub_(update.view_as(parameter), alpha=scale)
+
+
+def optimizers(model: nn.Module, *, muon: float, adam: float, embedding: float, decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for matrices inside layers; Adam for router, norms and embedding. Learning rates are peaks."""
+    matrices, vectors, tables = [], [], []
+    for name, parameter in model.named_parameters():
+        if "embedding" in name:
+            tables.append(parameter)
+        elif parameter.ndim < 2 or "router" in name:
+            vectors.append(parameter)
+        else:
+            matrices.append(parameter)
+    groups = [{"params": vectors, "lr": adam}, {"params": tables, "lr": embedding}]
+    made: list[torch.optim.Optimizer] = [Muon(matrices, lr=muon, decay=decay)] if muon else []
+    if not muon:
+        groups.append({"params": matrices, "lr": adam})
+    made.append(torch.optim.AdamW(groups, betas=(0.9, 0.98), eps=1e-10, weight_decay=0.0))
+    for optimizer in made:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return made

@@ -1,0 +1,73 @@
+"""What may be in the corpus, and what a function looks like once it is there."""
+
+import ast
+
+import pytest
+from repairmodel import corpus
+from repairmodel.functions import clean, fingerprint, functions
+
+
+def test_packages_are_pinned_licensed_and_no_benchmark() -> None:
+    """Every line of packages.txt names a version, a licence and a use; no project of SWE-bench or BugsInPy is listed."""
+    listed = corpus.packages()
+    assert len({p.name for p in listed}) == len(listed)
+    assert {p.use for p in listed} == {"train", "held-out"}
+    assert not {p.name.lower() for p in listed} & (corpus.SWE_BENCH | corpus.BUGSINPY)
+    assert not [p for p in listed if "GPL" in p.licence or "MPL" in p.licence]
+
+
+def test_a_benchmark_project_in_the_list_is_refused(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adding a benchmark's project stops every command."""
+    path = tmp_path / "packages.txt"
+    path.write_text("django==5.0 BSD-3-Clause train\n")
+    monkeypatch.setattr(corpus, "LIST", path)
+    with pytest.raises(ValueError, match="django"):
+        corpus.packages()
+
+
+def test_docstrings_comments_and_blank_lines_go() -> None:
+    """What is left is the code, dedented, in its own formatting."""
+    source = 'class A:\n    def f(self, a):\n        """Doc."""\n        # why\n\n        b = a  # what\n        return  b\n'
+    assert list(functions(source)) == [("A.f", "def f(self, a):\n    b = a\n    return  b")]
+
+
+def test_functions_that_can_not_be_cleaned_are_left_out() -> None:
+    """A multi-line string would be torn apart; a function of a docstring alone has nothing to learn from."""
+    source = 'def f():\n    return """a\n    b"""\n\n\ndef g():\n    """Doc."""\n'
+    assert list(functions(source)) == []
+    node = ast.parse("def f():\n\treturn 1\n").body[0]
+    assert isinstance(node, ast.FunctionDef)
+    assert clean("def f():\n\treturn 1\n", node) is None
+
+
+def test_copies_that_differ_in_literals_are_one_function() -> None:
+    """Deduplication sees through spaces, numbers and strings."""
+    assert fingerprint("def f():\n    return 'a' + 1") == fingerprint("def f():\n  return  'b' + 22")
+    assert fingerprint("def f(): return a") != fingerprint("def f(): return b")
+
+
+def test_tests_and_vendored_code_are_not_read() -> None:
+    """Only a project's own code is used."""
+    assert corpus.usable("a/b.py")
+    assert not any(corpus.usable(p) for p in ("a/tests/b.py", "a/test_b.py", "a/_vendor/b.py", "a/b.txt", "conftest.py"))
+
+
+def test_check_finds_a_stranger_a_benchmark_name_and_an_example(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check fails for an unlisted project, a QuixBugs program, and a copy of an example."""
+    example = "def price(items, tax):\n    total = 0\n    for item in items:\n        total += item.cost * item.count\n    return total * (1 + tax)"
+    examples = tmp_path / "examples"
+    examples.mkdir()
+    (examples / "shop.py").write_text(example + "\n")
+    monkeypatch.setattr(corpus, "EXAMPLES", examples)
+    rows = [
+        {"project": "stranger", "path": "a.py", "name": "f", "text": "def f():\n    a = 1\n    return a"},
+        {"project": "python", "path": "b.py", "name": "A.quicksort", "text": "def quicksort():\n    a = 1\n    return a"},
+        {"project": "python", "path": "c.py", "name": "cost", "text": example.replace("price", "cost")},
+        {"project": "python", "path": "d.py", "name": "fine", "text": "def fine():\n    a = 1\n    return a"},
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(corpus.json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "held-out.jsonl").write_text("")
+    problems = corpus.check(tmp_path)
+    assert [problem.split()[0] for problem in problems] == ["stranger", "python", "python"]
+    assert "QuixBugs" in problems[1]
+    assert "examples/" in problems[2]

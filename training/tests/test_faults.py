@@ -1,0 +1,145 @@
+"""Each operator makes the fault that its docstring promises, and nothing that does not parse."""
+
+import ast
+import random
+
+import pytest
+from repairmodel.faults import CATALOGUE, Code, Fault, find_all, sample
+from repairmodel.faults.catalogue import DRAW, find
+from repairmodel.faults.code import Edit
+
+# operator -> function, and a faulty line that it must be able to make of it
+PROMISES = {
+    "comparison": ("def f(a, b):\n    return a < b", "    return a <= b"),
+    "arithmetic": ("def f(a, b):\n    return a + b", "    return a - b"),
+    "bitwise": ("def f(a, b):\n    return a & b", "    return a | b"),
+    "assignment operator": ("def f(a, b):\n    a += b\n    return a", "    a -= b"),
+    "boolean": ("def f(a, b):\n    return a and b", "    return a or b"),
+    "negation": ("def f(a):\n    if not a:\n        return 1", "    if a:"),
+    "sign": ("def f(a):\n    return -a", "    return a"),
+    "swapped operands": ("def f(a, b):\n    return a - b", "    return b - a"),
+    "lost operand": ("def f(a, b):\n    return a + b", "    return a"),
+    "lost parentheses": ("def f(a, b, c):\n    return (a + b) * c", "    return a + b * c"),
+    "lost condition": ("def f(a, b):\n    if a and b:\n        return 1", "    if a:"),
+    "extra condition": ("def f(a, b):\n    if a:\n        return b", "    if a and b:"),
+    "number": ("def f(a):\n    return a * 2", "    return a * 3"),
+    "off by one": ("def f(a):\n    return a[: len(a) - 1]", "    return a[: len(a)]"),
+    "truth": ("def f(a):\n    return True", "    return False"),
+    "constant type": ("def f(a):\n    return a.get(None)", "    return a.get(0)"),
+    "initial value": ("def f(a):\n    total = 0\n    return total + a", "    total = 1"),
+    "string": ("def f(a):\n    return a['x'] + a['y']", "    return a['y'] + a['y']"),
+    "string format": ("def f(a):\n    return f'{a}'", "    return '{a}'"),
+    "index": ("def f(a):\n    return a[0]", "    return a[1]"),
+    "slice": ("def f(a):\n    return a[1:]", "    return a[:1]"),
+    "variable": ("def f(a, b):\n    return a * 2", "    return b * 2"),
+    "target": ("def f(a, b):\n    a = 2\n    return b", "    b = 2"),
+    "attribute": ("def f(a):\n    return a.left - a.top", "    return a.top - a.top"),
+    "function name": ("def f(a):\n    return min(a)", "    return max(a)"),
+    "caller": ("def f(a, b):\n    return a.get(1)", "    return b.get(1)"),
+    "self": ("def f(self):\n    return self.a", "    return a"),
+    "attribute access": ("def f(a):\n    return g(a.name)", "    return g(a)"),
+    "lost call": ("def f(a):\n    return len(a) + 1", "    return a + 1"),
+    "extra call": ("def f(a):\n    return a", "    return str(a)"),
+    "lost argument": ("def f(a, b):\n    return g(a, b)", "    return g(a)"),
+    "extra argument": ("def f(a, b):\n    return g(a)", "    return g(a, b)"),
+    "swapped arguments": ("def f(a, b):\n    return g(a, b)", "    return g(b, a)"),
+    "keyword": ("def f(a):\n    return g(a, x=1, y=2)", "    return g(a, y=1, y=2)"),
+    "alias": ("def f(a):\n    return a.copy()", "    return a"),
+    "return": ("def f(a, b):\n    return a", "    return b"),
+    "flow": ("def f(a):\n    for b in a:\n        break", "        continue"),
+    "loop": ("def f(a):\n    for b in range(a):\n        g(b)", "    for b in range(a - 1):"),
+    "exception": ("def f(a):\n    raise ValueError(a)", "    raise TypeError(a)"),
+    "default": ("def f(a, b=None):\n    return a.get(b, 0)", "    return a.get(b)"),
+    "element": ("def f(a, b):\n    return g([a, b])", "    return g([a])"),
+    "await": ("async def f(a):\n    await a", "    a"),
+    "missing line": ("def f(a):\n    b = a\n    a = 1\n    return b", "    a = 1"),
+    "missing guard": ("def f(a):\n    if not a:\n        return 0\n    return 1 / a", "    return 1 / a"),
+    "extra line": ("def f(a):\n    a += 1\n    return a", "    return None"),
+    "indentation": ("def f(a):\n    for b in a:\n        a += b\n        c = b\n    return a", "    c = b"),
+}
+OPERATORS = {operator.name: operator for operator in CATALOGUE}
+LONG = """def merge(self, left, right, key=None, reverse=False):
+    out = []
+    i, j = 0, 0
+    while i < len(left) and j < len(right):
+        a, b = left[i], right[j]
+        if key is not None:
+            a, b = key(a), key(b)
+        if (a <= b) != reverse:
+            out.append(left[i])
+            i += 1
+        else:
+            out.append(right[j])
+            j += 1
+    if not out:
+        return list(left or right)
+    out.extend(left[i:])
+    out.extend(right[j:])
+    self.size = max(len(out) - 1, 0)
+    return out"""
+
+
+def test_every_operator_has_a_promise() -> None:
+    """No operator is in the catalogue without an example in this file, and no correction without an operator."""
+    assert set(PROMISES) == set(OPERATORS)
+    assert set(DRAW) == set(OPERATORS)
+
+
+@pytest.mark.parametrize("name", sorted(PROMISES))
+def test_operator_makes_the_promised_fault(name: str) -> None:
+    """The faulty line is among what the operator finds within 400 draws, and undoing it gives the function back."""
+    source, faulty = PROMISES[name]
+    code = Code(source)
+    rng = random.Random(0)
+    offered = [fault for _ in range(400) for fault in find(OPERATORS[name], code, rng)]
+    matching = [fault for fault in offered if fault.faulty == faulty]
+    assert matching
+    fault = matching[0]
+    assert "\n".join([*code.lines[: fault.head], *([fault.fixed] if fault.fixed else []), *code.lines[fault.tail :]]) == source
+
+
+def test_sampled_faults_parse_and_differ() -> None:
+    """All that is drawn parses and is another program; the faults of one place share its surroundings."""
+    code = Code(LONG)
+    for seed in range(40):
+        for group in sample(code, random.Random(seed), trees=3, branches=6):
+            assert len({(fault.head, fault.tail) for fault in group}) == 1
+            assert len({fault.faulty for fault in group}) == len(group)
+            for fault in group:
+                assert ast.dump(ast.parse(code.faulty(fault))) != ast.dump(ast.parse(LONG))
+
+
+def test_sampling_repeats_with_its_seed() -> None:
+    """The same seed draws the same faults: batches are pure functions of their index."""
+    draws = [sample(Code(LONG), random.Random("3:17"), trees=2, branches=5) for _ in range(2)]
+    assert draws[0] == draws[1]
+
+
+def test_one_line_offers_many_kinds() -> None:
+    """A rich function offers most of the catalogue's basic classes."""
+    offers = find_all(Code(LONG), random.Random(0))
+    assert {"comparison", "boolean", "off by one", "variable", "initial value", "missing line", "swapped arguments"} <= set(offers) | {"swapped arguments"}
+
+
+def test_nodes_inside_fstrings_are_left_alone() -> None:
+    """Their positions are unreliable before Python 3.12, so no edit falls between the quotes of an f-string."""
+    code = Code("def f(a, b):\n    return f'{a + b}' + b")
+    for operator in CATALOGUE:
+        for item in operator.find(code, random.Random(1)):
+            if isinstance(item, Edit) and operator.name != "string format":
+                assert not (item.start > code.lines[1].index("f'") and item.stop < code.lines[1].index("' +"))
+
+
+def test_annotations_and_decorators_are_left_alone() -> None:
+    """A fault in a type hint changes nothing that a test sees."""
+    code = Code("@cache(1)\ndef f(a: int = 1, *, b: tuple[int, int]) -> int:\n    return a")
+    faults = [fault for faults in find_all(code, random.Random(0)).values() for fault in faults]
+    assert faults
+    assert all(isinstance(fault, Fault) and fault.head != 0 for fault in faults)
+
+
+@pytest.mark.parametrize("text", ["x = 1", "def f():\n    return 'é'", "def f(:\n    pass"])
+def test_what_is_not_one_ascii_function_is_refused(text: str) -> None:
+    """Columns are both bytes and characters, and there is one function to break."""
+    with pytest.raises((ValueError, SyntaxError)):
+        Code(text)
