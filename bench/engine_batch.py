@@ -3,14 +3,16 @@
     python bench/engine_batch.py [--requests 100] [--prompts 20] [--rounds 5] [--layout streams|unified]
 
 The work: span edits of lines of Python's own standard library, prompts of 60 to 250 tokens, several seeds behind each,
-on the embedded model; new prompts in every round. Both sides run in this process in alternating rounds, on the same
+on the embedded model; new prompts in every round. All sides run in this process in alternating rounds, on the same
 llama.cpp, the same threads, the same sampling and the same masks. In the `streams` layout the answers are compared too:
 they are the same to the last token.
 
-The peer is a bare loop over llama.cpp's low-level functions with one sequence. It gets the requests sorted by prompt,
-and keeps what two neighbours have in common in its cache, so it too computes every prompt once. That makes it the
-stronger of the peers at hand: `llama_cpp.Llama.create_completion` does the same with more Python around each token
-(`--high-level` measures it as well).
+The peer is a bare loop over llama.cpp's low-level functions with one sequence, which keeps what a prompt has in common
+with the one before it. It runs twice: with the requests as they come, from all prompts in turn, and sorted by prompt,
+so that it too computes every prompt once, which no scheduler of single requests can know to do. The other peer at hand,
+`llama_cpp.Llama.create_completion`, does the same with more Python around each token (`--high-level` measures it).
+
+CPU seconds are printed beside wall time, because they tell more where the machine is busy with other things.
 """
 
 import argparse
@@ -38,7 +40,21 @@ from swarmcode.engine.sampling import Pick, draw
 from swarmcode.engine.step import Read, Step
 from swarmcode.flow import Usage
 
+Answers = list[tuple[int, ...]]
+
 END, BUG, FIX, BEGIN, POINTERS = 1, 2, 3, 4, 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What one side did in one round."""
+
+    seconds: float
+    cpu: float
+    native: float
+    """Seconds of it inside `llama_decode`."""
+    usage: Usage
+    answers: Answers
 
 
 class Clock:
@@ -55,6 +71,16 @@ class Clock:
         self.seconds += time.perf_counter() - began
         return code
 
+    def start(self) -> Callable[[Usage, Answers], Round]:
+        """Begins a round; what it gives ends it."""
+        native, cpu, began = self.seconds, time.process_time(), time.perf_counter()
+
+        def stop(usage: Usage, answers: Answers) -> Round:
+            seconds, spent = time.perf_counter() - began, time.process_time() - cpu
+            return Round(seconds=seconds, cpu=spent, native=self.seconds - native, usage=usage, answers=answers)
+
+        return stop
+
 
 class Span:
     """The answers that span edits can have: two pointers in order, then ordinary tokens."""
@@ -68,17 +94,6 @@ class Span:
         if len(generated) < 2:
             return (self._ids >= (generated[0] if generated else self._first)) & (self._ids <= self._last)
         return (self._ids < self._first) & ((self._ids == END) | (self._ids > BEGIN))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round:
-    """What one side did in one round."""
-
-    seconds: float
-    native: float
-    """Seconds of it inside `llama_decode`."""
-    usage: Usage
-    answers: list[tuple[int, ...]]
 
 
 class Alone:
@@ -116,14 +131,15 @@ class Alone:
         step = Step(changes=changes, tokens=tokens, positions=positions, seats=[0] * len(tokens), reads=[last])
         return self._backend.run(step)[0]
 
-    def run(self, requests: list[Request], clock: Clock) -> Round:
-        order = sorted(range(len(requests)), key=lambda index: requests[index].prompt[0].tokens)
-        native, began = clock.seconds, time.perf_counter()
+    def run(self, requests: list[Request], clock: Clock, *, by_prompt: bool) -> Round:
+        order = list(range(len(requests)))
+        if by_prompt:
+            order.sort(key=lambda index: requests[index].prompt[0].tokens)
+        self._held = []
+        measure = clock.start()
         done = {index: self.answer(requests[index]) for index in order}
-        seconds = time.perf_counter() - began
         usage = sum((used for _, used in done.values()), Usage())
-        answers = [done[index][0] for index in range(len(requests))]
-        return Round(seconds=seconds, native=clock.seconds - native, usage=usage, answers=answers)
+        return measure(usage, [done[index][0] for index in range(len(requests))])
 
     def close(self) -> None:
         self._backend.close()
@@ -131,12 +147,10 @@ class Alone:
 
 async def together(engine: BatchedEngine, requests: list[Request], clock: Clock) -> Round:
     """All requests at once."""
-    native, began = clock.seconds, time.perf_counter()
+    measure = clock.start()
     completions = [one for (one,) in await asyncio.gather(*map(engine.complete, requests))]
-    seconds = time.perf_counter() - began
     usage = sum((one.usage for one in completions), Usage())
-    answers = [one.tokens for one in completions]
-    return Round(seconds=seconds, native=clock.seconds - native, usage=usage, answers=answers)
+    return measure(usage, [one.tokens for one in completions])
 
 
 def work(engine: BatchedEngine, number: int, prompts: int, requests: int) -> list[Request]:
@@ -176,49 +190,56 @@ def high_level(model: ModelFile, requests: list[Request]) -> float:
     return time.perf_counter() - began
 
 
-def row(name: str, rounds: list[Round]) -> str:
+HEAD = f"{'':<28}{'wall s':>8}{'min-max':>13}{'CPU s':>7}{'prefilled':>11}{'reused':>8}{'decoded':>8}{'Python':>8}"
+
+
+def line(name: str, rounds: list[Round]) -> str:
+    """A row of the table: medians, and the tokens of the first round."""
     seconds = [each.seconds for each in rounds]
-    median = statistics.median(seconds)
-    usage = rounds[0].usage
+    spread = f"{min(seconds):.2f}-{max(seconds):.2f}"
+    cpu = statistics.median(each.cpu for each in rounds)
     python = 1 - sum(each.native for each in rounds) / sum(seconds)
-    spread = f"{min(seconds):.3f}-{max(seconds):.3f}"
-    rate = usage.decoded / median
-    counts = f"{usage.prefilled:>10}{usage.reused:>9}{usage.decoded:>9}"
-    return f"{name:<22}{median:>9.3f}{spread:>16}{counts}{rate:>9.0f}{python:>9.1%}"
+    usage = rounds[0].usage
+    tokens = f"{usage.prefilled:>11}{usage.reused:>8}{usage.decoded:>8}"
+    return f"{name:<28}{statistics.median(seconds):>8.3f}{spread:>13}{cpu:>7.2f}{tokens}{python:>8.1%}"
+
+
+def ratio(slow: list[Round], fast: list[Round]) -> str:
+    wall, cpu = (
+        statistics.median(getattr(each, field) for each in slow)
+        / statistics.median(getattr(each, field) for each in fast)
+        for field in ("seconds", "cpu")
+    )
+    return f"{wall:.1f} (CPU {cpu:.1f})"
 
 
 async def main(options: argparse.Namespace) -> None:
-    model = resolve("repair")
-    clock = Clock()
+    model, clock = resolve("repair"), Clock()
     engine = await llama.open_engine(model, agents=options.requests, layout=options.layout)
-    await together(engine, work(engine, -1 % 2**32, options.prompts, options.requests), clock)
+    await together(engine, work(engine, 1_000_000, options.prompts, options.requests), clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     alone = Alone(model, options.layout)
-    ours, theirs = [], []
+    batch, in_turn, by_prompt = [], [], []
     for number in range(options.rounds):
         requests = work(engine, number, options.prompts, options.requests)
-        ours.append(await together(engine, requests, clock))
-        theirs.append(alone.run(requests, clock))
-    same = sum(
-        one == other
-        for pair in zip(ours, theirs, strict=True)
-        for one, other in zip(pair[0].answers, pair[1].answers, strict=True)
-    )
-    print(
-        f"{options.requests} requests behind {options.prompts} prompts, {machine.cpus()} threads, layout {options.layout}, {options.rounds} rounds each\n"
-    )
-    print(
-        f"{'':<22}{'median s':>9}{'min-max':>16}{'prefilled':>10}{'reused':>9}{'decoded':>9}{'tok/s':>9}{'Python':>9}"
-    )
-    print(row("one batch", ours))
-    print(row("one after another", theirs))
+        batch.append(await together(engine, requests, clock))
+        in_turn.append(alone.run(requests, clock, by_prompt=False))
+        by_prompt.append(alone.run(requests, clock, by_prompt=True))
+    print(f"{options.requests} requests behind {options.prompts} prompts, {options.rounds} rounds on each side")
+    print(f"{machine.cpus()} threads, KV layout {options.layout}\n\n{HEAD}")
+    print(line("one batch", batch))
+    print(line("one by one, as they come", in_turn))
+    print(line("one by one, by prompt", by_prompt))
     if options.high_level:
         seconds = high_level(model, work(engine, 0, options.prompts, options.requests))
-        print(f"{'create_completion':<22}{seconds:>9.3f}   (5 tokens each, no masks, one round)")
-    ratio = statistics.median(each.seconds for each in theirs) / statistics.median(each.seconds for each in ours)
-    print(
-        f"\nratio {ratio:.1f}   equal answers {same} of {options.requests * options.rounds}   peak memory of the batch {peak:.0f} MiB"
-    )
+        print(f"{'create_completion, by prompt':<28}{seconds:>8.3f}   (5 tokens each, no masks, one round)")
+    pairs = [
+        pair
+        for one, other in zip(batch, by_prompt, strict=True)
+        for pair in zip(one.answers, other.answers, strict=True)
+    ]
+    print(f"\none by one / one batch: {ratio(in_turn, batch)} as they come, {ratio(by_prompt, batch)} by prompt")
+    print(f"{sum(one == other for one, other in pairs)} of {len(pairs)} answers equal; peak memory {peak:.0f} MiB")
     await engine.close()
     alone.close()
 

@@ -188,15 +188,25 @@ def test_untracked_caches_are_left_without_a_gitignore(tmp_path: Path) -> None:
     assert on_disk(take(folder, tmp_path / "run").root) == {"a.py"}
 
 
-def test_large_files_are_skipped_with_a_warning(project: Path, tmp_path: Path) -> None:
-    """Untracked files and ignored build output beyond a limit are left out, and named."""
-    fill(project, {"build/x": "", "data.bin": "", "dist/ok": "small"})
-    os.truncate(project / "data.bin", worktree.LARGEST_FILE + 1)
-    os.truncate(project / "build/x", worktree.LARGEST_BUILD + 1)
+def test_large_files_are_skipped_with_a_warning(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Untracked files and ignored build output beyond a limit are left out, and named; tracked files never are."""
+    monkeypatch.setattr(worktree, "LARGEST_FILE", 1000)
+    monkeypatch.setattr(worktree, "LARGEST_BUILD", 500)
+    fill(project, {"build/x": "x" * 400, "build/deep/y": "y" * 400, "data.bin": "d" * 1001, "dist/ok": "o" * 400})
+    fill(project, {"large.py": "l" * 2000})
+    git(project, "add", "large.py")
     taken = take(project, tmp_path / "run")
-    assert {"data.bin", "build/x"}.isdisjoint(on_disk(taken.root))
-    assert "dist/ok" in on_disk(taken.root)
-    assert [line.split(":")[0] for line in taken.skipped] == ["build/", "data.bin"]
+    assert on_disk(taken.root) == {"a.py", "pkg/b.py", "run.sh", ".gitignore", "large.py", "dist/ok"}
+    assert [line.split(":")[0] for line in taken.skipped] == ["data.bin", "build/"]
+
+
+def test_too_many_untracked_bytes(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all that is not tracked is too much together, ignored files go first, and the largest of them."""
+    monkeypatch.setattr(worktree, "MOST_UNTRACKED", 1000)
+    fill(project, {"new.py": "n" * 500, "a.log": "x" * 100, "b.log": "x" * 600, "c.log": "x" * 450, "d.log": "x" * 300})
+    taken = take(project, tmp_path / "run")
+    assert {"new.py", "a.log", "d.log"} <= on_disk(taken.root)
+    assert [line.split(":")[0] for line in taken.skipped] == ["c.log", "b.log"]
 
 
 def test_special_files_are_skipped(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,8 @@ from typing import Any
 
 import processes
 from command import Order, Run, collect
-from tree import NEW, Refused, Tree, clear, parents, remove, write
-from wire import Frame, Wire
+from tree import NEW, Refused, Tree, clear, parents, remove
+from wire import Frame, Wire, write
 
 TAMPERED = 3
 

@@ -25,6 +25,7 @@ class Order:
 
     argv: list[str]
     env: dict[str, str]
+    """Beside the supervisor's own, which holds what a given image sets and nothing of the host's."""
     folder: str
     seconds: float
     output_bytes: int
@@ -190,7 +191,7 @@ def _become(order: Order, output: int) -> NoReturn:
             limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
             resource.setrlimit(kind, (limit, limit))
         os.chdir(order.folder)
-        os.execvpe(order.argv[0], order.argv, order.env)  # noqa: S606
+        os.execvpe(order.argv[0], order.argv, {**os.environ, **order.env})  # noqa: S606
     except (FileNotFoundError, NotADirectoryError) as error:
         _fail(127, order, error)
     except OSError as error:

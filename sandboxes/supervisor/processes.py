@@ -11,6 +11,7 @@ import re
 import resource
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 FIRST = os.getpid() == 1
@@ -146,7 +147,7 @@ def oom_kills() -> int:
 
 def remove_ipc() -> None:
     """Removes System V shared memory, queues and semaphores, which outlive their processes."""
-    removals = {
+    removals: dict[str, Callable[[int], object]] = {
         "shm": lambda number: libc.shmctl(number, IPC_RMID, None),
         "msg": lambda number: libc.msgctl(number, IPC_RMID, None),
         "sem": lambda number: libc.semctl(number, 0, IPC_RMID),

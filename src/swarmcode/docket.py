@@ -53,10 +53,18 @@ class Docket:
         """Set once nothing more is to be done for a subtask."""
         return self._closed[subtask]
 
-    async def settled(self, subtask: str) -> None:
-        """Returns when every candidate of the subtask has its verdict or was dropped."""
+    async def settled(self, subtask: str, floor: float = float("-inf")) -> None:
+        """Returns when every candidate of the subtask that scores at least `floor` has its verdict or was dropped."""
+
+        def nothing_left() -> bool:
+            if not self._open[subtask] or self.closed(subtask).is_set():
+                return True
+            running = any(candidate.subtask == subtask for candidate in self._running.values())
+            waiting = any(each.subtask == subtask and each.score >= floor for _, _, each in self._waiting)
+            return not waiting and (floor > float("-inf") or not running)
+
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._open[subtask])
+            await self._changed.wait_for(nothing_left)
 
     async def run(self, workers: int) -> None:
         """Judges, `workers` candidates at a time, until cancelled. Raises what a trial raises."""

@@ -16,7 +16,6 @@ from swarmcode.sandbox.stacked import Boxes
 from swarmcode.suite.ask import Ask
 from swarmcode.suite.run import run_suite
 
-
 GRACE = 10.0
 SLACK = 5.0
 """A run may take so many seconds, and so many times what the whole suite took before."""

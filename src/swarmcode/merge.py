@@ -55,8 +55,8 @@ class Stack:
 async def merge(found: Mapping[str, Sequence[Solution]], prove: Proof, diff_of: DiffOf, *, ground: Changes) -> Merge:
     """Combines the best candidate of each subtask, proves the combination, and repairs it where it fails.
 
-    `found`: subtask -> passing candidates, best first; `ground`: what was merged before. Needs one run of the suite where all goes well, and about
-    log2(subtasks) more for each candidate that does not fit. Raises `SandboxLost`.
+    `found`: subtask -> passing candidates, best first; `ground`: what was merged before. Needs one run of the suite
+    where all goes well, and about log2(subtasks) more for each candidate that does not fit. Raises `SandboxLost`.
     """
     choices = {subtask: list(solutions) for subtask, solutions in found.items() if solutions}
     rejected: list[Rejection] = []

@@ -33,7 +33,7 @@ from swarmcode.events import (
 from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, Suspect, Verdict
 from swarmcode.judge import Bench, judge, prove
 from swarmcode.ledger import Ledger, joined
-from swarmcode.localise.rank import rank
+from swarmcode.localise.rank import Localiser
 from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
@@ -131,9 +131,7 @@ class Story:
     async def localise(self, tree: Tree, baseline: Baseline) -> Evidence:
         """Where the fault behind each failing test may be."""
         with self.phase("localise"):
-            suspects = await asyncio.to_thread(
-                lambda: {test: rank(self.task.issue.text, baseline, tree, tests=[test]) for test in baseline.failing}
-            )
+            suspects = await asyncio.to_thread(_suspects, self.task.issue.text, baseline, tree)
         self.ledger(Localised(suspects=_foremost(suspects)))
         return Evidence(suspects=suspects)
 
@@ -232,6 +230,12 @@ class Story:
         self.ledger(PhaseStarted(phase=phase, detail=detail))
         yield
         self.ledger(PhaseEnded(phase=phase, seconds=time.monotonic() - started))
+
+
+def _suspects(text: str, baseline: Baseline, tree: Tree) -> dict[str, tuple[Suspect, ...]]:
+    """Failing test -> where its fault may be."""
+    localiser = Localiser(text, baseline, tree)
+    return {test: localiser.rank([test]) for test in baseline.failing}
 
 
 def _foremost(suspects: Mapping[str, tuple[Suspect, ...]]) -> tuple[Suspect, ...]:

@@ -16,6 +16,8 @@ from swarmcode.errors import SwarmcodeError, UsageError
 from swarmcode.events import AttemptEnded, AttemptStarted, Emit, WaveStarted
 from swarmcode.flow import Attempt, Ending, Plan, Subtask
 
+NO_FLOOR = float("-inf")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearing:
@@ -23,8 +25,8 @@ class Hearing:
 
     propose: Callable[[Attempt], Awaitable[None]]
     """Takes an attempt that ended."""
-    settled: Callable[[str], Awaitable[None]]
-    """Returns when all that was proposed for a subtask is judged."""
+    settled: Callable[[str, float], Awaitable[None]]
+    """Returns when all that was proposed for a subtask and scores at least so much is judged."""
     closed: Callable[[str], asyncio.Event]
     """Set when nothing more is to be done for a subtask."""
     enough: Callable[[str, int], bool]
@@ -54,10 +56,15 @@ async def _pursue(
     assignments = agent.assignments(subtask)
     for number, width in enumerate(widths, start=1):
         wave = await _drawn(assignments, width)
-        if not wave or hearing.closed(subtask.id).is_set():
+        if hearing.closed(subtask.id).is_set():
+            return
+        if not wave:
+            await hearing.settled(subtask.id, NO_FLOOR)
             return
         emit(WaveStarted(number=number, width=len(wave), subtasks=(subtask.id,)))
-        await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit))
+        # What scores low waits: a wider wave may bring something better, and the last one leaves nothing untried.
+        floor = -1.0 - number if number < len(widths) else NO_FLOOR
+        await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, floor))
         if hearing.closed(subtask.id).is_set() or hearing.enough(subtask.id, width):
             return
 
@@ -68,7 +75,12 @@ async def _drawn(assignments: Iterator[Assignment], width: int) -> list[Assignme
 
 
 async def _wave(
-    wave: Sequence[Assignment], agent: Agent, hearing: Hearing, seats: asyncio.Semaphore, emit: Emit
+    wave: Sequence[Assignment],
+    agent: Agent,
+    hearing: Hearing,
+    seats: asyncio.Semaphore,
+    emit: Emit,
+    floor: float,
 ) -> None:
     async def one(assignment: Assignment) -> None:
         async with seats:
@@ -80,7 +92,7 @@ async def _wave(
     async with asyncio.TaskGroup() as group:
         for assignment in wave:
             group.create_task(one(assignment))
-    await hearing.settled(wave[0].subtask.id)
+    await hearing.settled(wave[0].subtask.id, floor)
 
 
 async def _unless(called_off: asyncio.Event, work: Coroutine[None, None, None]) -> None:

@@ -23,8 +23,8 @@ LARGEST_FILE: Final = 64 << 20
 """Bytes of an untracked file; longer ones are data."""
 LARGEST_BUILD: Final = 32 << 20
 """Bytes of an ignored folder of build output."""
-MOST_IGNORED: Final = 512 << 20
-"""Bytes of all ignored files together; the largest are left out first."""
+MOST_UNTRACKED: Final = 512 << 20
+"""Bytes of all files together that are not tracked; the largest are left out first."""
 
 _NEVER: Final = frozenset(
     {
@@ -70,12 +70,12 @@ def copy(folder: Path, into: Path, listing: Listing, *, leave: Collection[Path] 
     """
     skipped: list[str] = []
     found = _Walk(folder, frozenset(str(path) for path in leave), skipped)
-    sizes = dict(found.files())
+    sizes = {path: size for path, size in found.files() if path not in listing.tracked}
     known = listing.tracked | listing.untracked
-    ignored = {path: size for path, size in sizes.items() if path not in known}
-    left = _left_out(ignored, skipped)
-    left |= _too_large({path: size for path, size in sizes.items() if path not in listing.tracked}, skipped)
-    taken = (sizes.keys() - left) | listing.tracked
+    for leave_out in (_large_files, _bulky_builds, _beyond_the_most):
+        for path in leave_out(sizes, known, skipped):
+            del sizes[path]
+    taken = sizes.keys() | listing.tracked
     into.mkdir(parents=True)
     for name in found.folders:
         (into / name).mkdir(parents=True, exist_ok=True)
@@ -130,36 +130,38 @@ def _is_environment(folder: str) -> bool:
     return os.path.lexists(os.path.join(folder, "pyvenv.cfg")) or os.path.lexists(os.path.join(folder, "conda-meta"))
 
 
-def _left_out(ignored: dict[str, int], skipped: list[str]) -> set[str]:
-    """Ignored files that are build output in bulk, and the largest of the rest where they are too many."""
-    builds: dict[str, int] = {}
-    home: dict[str, str] = {}
-    for path, size in ignored.items():
-        parts = path.split("/")[:-1]
-        place = next(
-            (number for number, part in enumerate(parts) if part in _BUILD or part.startswith("cmake-build")), -1
-        )
-        if place >= 0:
-            home[path] = "/".join(parts[: place + 1])
-            builds[home[path]] = builds.get(home[path], 0) + size
-    bulky = {name for name, size in builds.items() if size > LARGEST_BUILD}
-    skipped += [f"{name}/: ignored build output of {builds[name] >> 20} MB" for name in sorted(bulky)]
-    left = {path for path, name in home.items() if name in bulky}
-    total = 0
-    for path, size in sorted(ignored.items(), key=lambda item: item[1]):
-        if path in left or size > LARGEST_FILE:
-            continue
-        total += size
-        if total > MOST_IGNORED:
-            left.add(path)
-            skipped.append(f"{path}: ignored, and all ignored files together are larger than {MOST_IGNORED >> 20} MB")
-    return left
-
-
-def _too_large(sizes: dict[str, int], skipped: list[str]) -> set[str]:
-    large = {path for path, size in sizes.items() if size > LARGEST_FILE}
-    skipped += [f"{path}: {sizes[path] >> 20} MB and not tracked" for path in sorted(large)]
+def _large_files(sizes: Mapping[str, int], known: Collection[str], skipped: list[str]) -> list[str]:
+    large = sorted(path for path, size in sizes.items() if size > LARGEST_FILE)
+    skipped += [f"{path}: {sizes[path] >> 20} MB and not tracked" for path in large]
     return large
+
+
+def _bulky_builds(sizes: Mapping[str, int], known: Collection[str], skipped: list[str]) -> list[str]:
+    """Ignored files in folders of build output that are large as a whole."""
+    homes: dict[str, str] = {}
+    totals: dict[str, int] = {}
+    for path, size in sizes.items():
+        folders = path.split("/")[:-1]
+        depth = next((n for n, name in enumerate(folders, 1) if name in _BUILD or name.startswith("cmake-build")), 0)
+        if depth and path not in known:
+            homes[path] = "/".join(folders[:depth])
+            totals[homes[path]] = totals.get(homes[path], 0) + size
+    bulky = sorted(name for name, size in totals.items() if size > LARGEST_BUILD)
+    skipped += [f"{name}/: ignored build output of {totals[name] >> 20} MB" for name in bulky]
+    return [path for path, name in homes.items() if totals[name] > LARGEST_BUILD]
+
+
+def _beyond_the_most(sizes: Mapping[str, int], known: Collection[str], skipped: list[str]) -> list[str]:
+    """The largest files of too many, the ignored ones before those that somebody may be about to add."""
+    total, beyond = 0, []
+    for path, size in sorted(sizes.items(), key=lambda item: (item[0] not in known, item[1], item[0])):
+        total += size
+        if total > MOST_UNTRACKED:
+            total -= size
+            beyond.append(path)
+    reason = f"not tracked, and all such files together are larger than {MOST_UNTRACKED >> 20} MB"
+    skipped += [f"{path}: {reason}" for path in beyond]
+    return beyond
 
 
 def _copy_one(folder: Path, into: Path, path: str, skipped: list[str]) -> bool:

@@ -1,15 +1,16 @@
 """Span edits: a pointer-marked line in, a diff out, and nothing that a model says leaves its line."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import pytest
 
 from swarmcode.agent.protocol import Assignment
-from swarmcode.agent.span import Marks, SpanAgent, SpanConstraint, strange_words
+from swarmcode.agent.span import OWN_WORDS, ChoiceConstraint, Marks, SpanAgent, SpanConstraint, Trie, strange_words
 from swarmcode.engine.llama import open_engine
 from swarmcode.engine.models import resolve
-from swarmcode.engine.protocol import Profile
+from swarmcode.engine.protocol import Profile, Request
 from swarmcode.engine.scripted import CHAT, SPAN, ScriptedEngine
 from swarmcode.errors import ModelError
 from swarmcode.flow import Attempt, Subtask, Suspect
@@ -50,7 +51,7 @@ def test_an_answer_replaces_the_tokens_between_its_pointers(tree: Tree) -> None:
     made = attempt(tree, (pointer(at), pointer(at + 1), ord("+"), MARKS.end))
     assert made.ending == "submitted"
     assert "-    return a - b  # here\n+    return a + b  # here\n" in made.diff
-    assert made.score == pytest.approx(4 * -0.1 + -0.6931, abs=0.01)
+    assert made.score == pytest.approx(4 * -0.1 + math.log(0.5) + OWN_WORDS)
 
 
 def test_equal_pointers_insert_and_an_empty_answer_deletes(tree: Tree) -> None:
@@ -92,6 +93,38 @@ def test_the_constraint_lets_nothing_but_the_protocol_pass() -> None:
     assert rest[MARKS.end]
     assert not rest[[MARKS.bug, MARKS.fix, MARKS.begin, MARKS.unknown]].any()
     assert not rest[MARKS.pointers :].any()
+
+
+def test_a_choice_lets_nothing_but_its_answers_pass() -> None:
+    """Token by token, only what some answer goes on with; after the end, nothing."""
+    trie = Trie()
+    trie.add((pointer(1), pointer(2), ord("<"), MARKS.end))
+    trie.add((pointer(1), pointer(2), ord("="), MARKS.end))
+    constraint = ChoiceConstraint(trie, MARKS)
+    assert constraint.allowed([]).nonzero()[0].tolist() == [pointer(1)]
+    assert constraint.allowed([pointer(1), pointer(2)]).nonzero()[0].tolist() == [ord("<"), ord("=")]
+    assert constraint.allowed([pointer(1), pointer(2), ord("<")]).nonzero()[0].tolist() == [MARKS.end]
+    assert not constraint.allowed([pointer(3)]).any()
+
+
+def test_every_small_edit_of_a_line_is_tried_in_the_end(tree: Tree) -> None:
+    """Every second answer is a choice: from all, from groups, and at last of one edit alone, so nothing is left out."""
+
+    def first_allowed(request: Request, seed: int) -> tuple[int, ...]:
+        assert request.constraint is not None
+        tokens: list[int] = []
+        while MARKS.end not in tokens:
+            allowed = request.constraint.allowed(tokens)
+            assert allowed is not None
+            tokens.append(MARKS.end if allowed[MARKS.end] else int(allowed.nonzero()[0][0]))
+        return tuple(tokens)
+
+    agent = SpanAgent(ScriptedEngine(first_allowed, SPAN), tree)
+    assigned = [each for each in agent.assignments(subtask(suspect(3))) if each.sample % 2]
+    made = [asyncio.run(agent.attempt(each)) for each in assigned]
+    lines = {line for each in made for line in each.diff.splitlines() if line.startswith("+ ")}
+    for wanted in ("a + b", "a * b", "b - a", "a - a", "a - b + 1", "not a - b"):
+        assert f"+    return {wanted}  # here" in lines
 
 
 def test_prompts_show_the_window_in_the_models_format(tree: Tree) -> None:
@@ -148,7 +181,7 @@ def test_the_embedded_model_mends_a_plain_fault(tmp_path: Path) -> None:
         engine = await open_engine(resolve("repair"), agents=30)
         try:
             agent = SpanAgent(engine, here)
-            assigned = list(agent.assignments(subtask(suspect(2))))[:30]
+            assigned = list(agent.assignments(subtask(suspect(2))))[:60]
             return list(await asyncio.gather(*(agent.attempt(each) for each in assigned)))
         finally:
             await engine.close()

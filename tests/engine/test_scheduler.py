@@ -1,14 +1,16 @@
 """The scheduler against a cache that is checked cell by cell, with any mix of arrivals, ends and cancellations."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from swarmcode.engine.cache import Copy
 from swarmcode.engine.scheduler import Scheduler
 from swarmcode.engine.step import Capacity, Step
 
@@ -88,19 +90,21 @@ def capacity(**changes: Any) -> Capacity:
 
 
 CAPACITIES = st.builds(
-    lambda running, spare, context, more, chunk, sharing: Capacity(
+    lambda running, spare, context, more, chunk, sharing, exact: Capacity(
         running=running,
         seats=running + spare,
         context=context,
         cells=context + more,
-        chunk=running + chunk,
+        chunk=running + 2 + chunk,
         sharing=sharing,
+        exact=exact,
     ),
     st.integers(1, 5),
     st.integers(0, 3),
     st.integers(25, 60),
     st.integers(0, 60),
     st.integers(0, 20),
+    st.booleans(),
     st.booleans(),
 )
 HEADS = st.sampled_from([[], [1] * 18, [1] * 18 + [2, 2, 1], [2] * 4])
@@ -327,6 +331,31 @@ def test_the_least_recently_wanted_prefix_goes_first(toy_cache: Any) -> None:
     run.add(warm, 1)
     run.finish()
     assert run.cache.computed - before == 1
+
+
+@anything_goes
+@given(CAPACITIES, EVENTS)
+def test_exact_prompts_are_never_computed_token_by_token(
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]]
+) -> None:
+    """Where answers must be exact, every piece of a prompt has at least two tokens, unless the prompt has but one; and
+    nothing that was decoded serves as a prefix."""
+    room = replace(capacity, exact=True, cells=capacity.context * capacity.seats)
+    run = Run(Scheduler(room), toy_cache(room))
+    play(run, events)
+    run.finish()
+    decoded: dict[int, list[bool]] = {}
+    """By seat: which of its cells were decoded."""
+    for step in run.steps:
+        for change in step.changes:
+            if isinstance(change, Copy):
+                decoded[change.target] = decoded[change.source][: change.length]
+                assert not any(decoded[change.target])
+            else:
+                del decoded.get(change.seat, [])[change.length :]
+        for seat, count in Counter(step.seats).items():
+            before = decoded.setdefault(seat, [])
+            before += [count == 1 and bool(before)] * count
 
 
 def test_a_model_that_cannot_share_computes_everything(toy_cache: Any) -> None:

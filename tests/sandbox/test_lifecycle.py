@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import swarmcode
+from swarmcode import assets
 from swarmcode.errors import SandboxLost, SandboxUnavailable
 from swarmcode.sandbox.choose import choose
 from swarmcode.sandbox.owner import Owner, started
@@ -36,7 +38,8 @@ async def main():
     base = Base(root=Path(sys.argv[3]), home=Path(sys.argv[4]))
     box = await sandbox.open(base, Toolchain(path=("/usr/bin", "/bin"), mounts=()), Limits())
     print("open", flush=True)
-    await box.run(Command(argv=("sleep", "1000")))
+    result = await box.run(Command(argv=tuple(sys.argv[5:])))
+    print(result.output, end="")
 
 asyncio.run(main())
 """
@@ -46,6 +49,7 @@ asyncio.run(main())
 @contextlib.contextmanager
 def owner(bench: Bench, run: str) -> Iterator[subprocess.Popen[str]]:
     argv = [sys.executable, "-c", OWNER, bench.kind, run, str(bench.base.root), str(bench.base.home)]
+    argv += ["sleep", "1000"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "open\n"
@@ -147,14 +151,16 @@ def test_sweep_removes_containers_of_dead_owners(benches: Benches) -> None:
     """A container that outlived its owner (its engine was restarted, say) is found by its labels and removed."""
     bench = benches.get("docker")
     engine = bench.sandbox._engine
-    dead = Owner.current("dead-run").labels | {"swarmcode.start": "1"}
-    image = engine.prepare({})
-    for labels in (dead, Owner.current("own-run").labels):
-        engine._client.containers.create(image, ["none"], labels=labels)
-    assert bench.wait(bench.sandbox.sweep()) == 1
-    assert containers("dead-run") == []
-    (own,) = containers("own-run")
-    subprocess.run(["docker", "rm", "--force", own], check=True, capture_output=True)
+    bench.wait(bench.sandbox.sweep())
+    labels = Owner.current("dead-run").labels | {"swarmcode.start": "1"}, Owner.current("own-run").labels
+    dead, own = (engine._client.containers.create(engine.prepare({}), ["none"], labels=some) for some in labels)
+    try:
+        assert bench.wait(bench.sandbox.sweep()) == 1
+        assert containers("dead-run") == []
+        assert containers("own-run") == [own.short_id]
+    finally:
+        engine.remove(dead)
+        engine.remove(own)
 
 
 def test_dead_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -284,3 +290,37 @@ def test_missing_image(tmp_path: Path) -> None:
     with pytest.raises(SandboxUnavailable, match=r"no image 127\.0\.0\.1:1/no/such:image") as caught:
         asyncio.run(scenario())
     assert "docker pull" in caught.value.hint
+
+
+def reachable(interpreter: str) -> bool:
+    """Whether any user may run an interpreter, and it is new enough."""
+    places = [Path(interpreter).resolve(), *Path(interpreter).resolve().parents]
+    if not all(place.exists() and place.stat().st_mode & 0o005 == 0o005 for place in places):
+        return False
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    return subprocess.run([interpreter, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.bwrap
+def test_ordinary_user(benches: Benches) -> None:
+    """Bubblewrap needs no root: somebody without any rights opens a box, and is still nobody special in it."""
+    benches.get("bwrap")
+    if os.geteuid() != 0:
+        pytest.skip("all other tests show it already: they run as an ordinary user")
+    interpreter = next(filter(reachable, (sys.executable, "/usr/bin/python3")), None)
+    if interpreter is None:
+        pytest.skip("there is no Python 3.11 that other users may run")
+    source = Path(swarmcode.__file__).parent.parent
+    base = assets.folder("sandboxes") / "supervisor"
+    result = subprocess.run(
+        [interpreter, "-c", OWNER, "bwrap", "ordinary", base, "/srv/repo", "sh", "-c", "id -u; ls tree.py"],
+        user=65534,
+        group=65534,
+        extra_groups=[],
+        cwd="/",
+        env={"PYTHONPATH": str(source), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.stderr, result.stdout) == ("", "open\n65534\ntree.py\n")

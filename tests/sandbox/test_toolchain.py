@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from swarmcode.errors import SuiteError
 from swarmcode.sandbox.interpreter import interpreter_of, trail
@@ -125,6 +127,44 @@ def test_links_stay_links(repo: Path, environ: dict[str, str]) -> None:
     toolchain, argv = discover(repo, ("pytest",), environ)
     assert argv == (f"{repo}/.venv/bin/pytest",)
     assert {repo / ".venv", repo.parent / "store" / "env-1.2"} <= set(toolchain.mounts)
+
+
+@pytest.mark.parametrize("way", ["editable", "finder", "home", "program"])
+def test_hidden_folders_of_the_home_folder_stay_hidden(repo: Path, environ: dict[str, str], way: str) -> None:
+    """An environment that came with the repository may name `.ssh` in whatever way: it is not shown."""
+    secret = repo.parent / ".ssh"
+    (secret / "bin").mkdir(parents=True)
+    (secret / "bin" / "tool").touch(mode=0o755)
+    site = environment(repo / ".venv")
+    match way:
+        case "editable":
+            (site / "x.pth").write_text(f"{secret}\n{secret}/bin\n")
+        case "finder":
+            (site / "__editable___x_finder.py").write_text(f"MAPPING = {{'x': '{secret}'}}")
+        case "home":
+            (repo / ".venv" / "pyvenv.cfg").write_text(f"home = {secret}/bin\n")
+        case "program":
+            (repo / ".venv" / "bin" / "run-tests").symlink_to(secret / "bin" / "tool")
+            with pytest.raises(SuiteError, match="where no sandbox may look"):
+                discover(repo, ("run-tests",), environ)
+    toolchain, _ = discover(repo, ("pytest",), environ)
+    assert not [mount for mount in toolchain.mounts if mount.resolve().is_relative_to(secret)]
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text() | st.sampled_from(["MAPPING = 3", "MAPPING = {'a': 1}", "MAPPING: x", "MAPPING = {**{}}"]), st.text())
+def test_whatever_an_environment_says(tmp_path: Path, finder: str, text: str) -> None:
+    """Settings, `.pth` files and finders full of nonsense are read without a fault."""
+    repo = tmp_path / "repo"
+    site = repo / ".venv" / "lib" / VERSION / "site-packages"
+    if not site.exists():
+        environment(repo / ".venv")
+        (site / "folder.pth").mkdir()
+    (site / "x.pth").write_text(text, errors="surrogatepass")
+    (site / "__editable___x_finder.py").write_text(finder, errors="surrogatepass")
+    (repo / ".venv" / "pyvenv.cfg").write_text(f"home = {text}\n{text}", errors="surrogatepass")
+    _, argv = discover(repo, ("pytest",), {"HOME": str(tmp_path), "PATH": "/nonexistent"})
+    assert argv
 
 
 def sentinel(repo: Path) -> Path:
@@ -261,6 +301,6 @@ def test_environment_in_the_tree_is_shown_at_its_place(bench: Bench, tmp_path: P
         bench.wait(box.reset())
         after = bench.wait(box.run(Command(argv=(argv[0], "-c", "print('whole')"))))
         bench.wait(box.close())
-        assert result.output.splitlines()[0] == f"{repo}/{place} pytest"
+        assert f"{repo}/{place} pytest\n" in result.output
         assert "Read-only file system" in result.output
         assert after.output == "whole\n"

@@ -1,7 +1,9 @@
-"""From functions to batches of packed trees: one trunk (the context) and several branches (differently broken lines and fixes).
+"""From functions to batches of packed trees: one trunk (the context) and several branches (differently broken lines and
+fixes).
 
-A context costs 5-10 times the tokens of a question with its answer, so several faults of one line share it: a branch attends to
-the trunk and to itself, positions go on from the trunk's end, and the model sees exactly what it sees at inference.
+A context costs 5-10 times the tokens of a question with its answer, so several faults of one line share it: a branch
+attends to the trunk and to itself, positions go on from the trunk's end, and the model sees exactly what it sees at
+inference.
 
 A batch is a pure function of (corpus, seed, index): resuming needs no state but the index.
 """
@@ -48,11 +50,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """On another device."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("tokens", "positions", "sources", "targets", "kinds")}
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("tokens", "positions", "sources", "targets", "kinds")
+        }
         return Batch(**moved, trees=self.trees, operators=self.operators)
 
     def padded(self) -> tuple[Tensor, Tensor, Tensor]:
-        """For attention in one call: rows [B, T] of token indices, mask [B, 1, T, T], and where each token went in [B * T].
+        """For attention in one call: rows [B, T] of token indices, mask [B, 1, T, T], and where each token went in [B *
+        T].
 
         Cached by the caller's batch; the padding attends to itself, so that no row of the mask is empty.
         """
@@ -69,7 +75,9 @@ class Batch:
         for row, (trunk, count, length) in enumerate(self.trees):
             size = trunk + count * length
             rows[row, :size] = torch.arange(start, start + size)
-            owner = torch.cat((torch.zeros(trunk, dtype=torch.long), torch.arange(1, count + 1).repeat_interleave(length)))
+            owner = torch.cat(
+                (torch.zeros(trunk, dtype=torch.long), torch.arange(1, count + 1).repeat_interleave(length))
+            )
             sees = (owner[None, :] == 0) | (owner[None, :] == owner[:, None])
             mask[row, :size, :size] = sees & torch.ones(size, size, dtype=torch.bool).tril()
             flat.append(row * longest + torch.arange(size))
@@ -109,13 +117,25 @@ def tree(codec: Codec, code: Code, faults: list[Fault]) -> Tree | None:
     if first.fixed and "\n" not in first.fixed and (question := codec.question(first.fixed)):
         branches.append(([*question, codec.pointer, codec.pointer, END], len(question)))
         operators.append(CORRECT)
-    return Tree(trunk=codec.trunk(code.lines[: first.head], code.lines[first.tail :]), branches=branches, operators=operators)
+    return Tree(
+        trunk=codec.trunk(code.lines[: first.head], code.lines[first.tail :]), branches=branches, operators=operators
+    )
 
 
 class Batches:
     """Endless batches from function texts."""
 
-    def __init__(self, texts: list[str], codec: Codec, *, seed: int, tokens: int, trees: int = 2, branches: int = 6, lm: float = 0.5) -> None:
+    def __init__(
+        self,
+        texts: list[str],
+        codec: Codec,
+        *,
+        seed: int,
+        tokens: int,
+        trees: int = 2,
+        branches: int = 6,
+        lm: float = 0.5,
+    ) -> None:
         self.texts, self.codec, self.seed, self.budget = texts, codec, seed, tokens
         self.trees, self.branches, self.lm = trees, branches, lm
 

@@ -1,11 +1,12 @@
-"""The corpus: fetch the listed packages, read the functions of their wheels and of the standard library, keep projects apart.
+"""The corpus: fetch the listed packages, read the functions of their wheels and of the standard library, keep projects
+apart.
 
-    python -m repairmodel.corpus fetch --data DIR     pip download --no-deps of every line of packages.txt
-    python -m repairmodel.corpus build --data DIR     wheels + standard library -> DIR/{train,held-out}.jsonl
-    python -m repairmodel.corpus check --data DIR     proves that no benchmark and no example of this repository is in it
+    python -m repairmodel.corpus fetch --data DIR     pip download --no-deps of every line of packages.txt python -m
+    repairmodel.corpus build --data DIR     wheels + standard library -> DIR/{train,held-out}.jsonl python -m
+    repairmodel.corpus check --data DIR     proves that no benchmark and no example of this repository is in it
 
-`check` covers whole projects (the names below), the program names of QuixBugs, and near-copies of functions in examples/. It
-does not compare with the text of PyPIBugs, which is published as links to commits only.
+`check` covers whole projects (the names below), the program names of QuixBugs, and near-copies of functions in
+examples/. It does not compare with the text of PyPIBugs, which is published as links to commits only.
 """
 
 import argparse
@@ -28,19 +29,94 @@ LIST = HERE / "packages.txt"
 EXAMPLES = HERE.parent / "examples"
 
 # Whole projects of public repair benchmarks are never read, whatever packages.txt says.
-SWE_BENCH = frozenset("astropy django flask matplotlib pylint pytest requests scikit-learn seaborn sphinx sympy xarray".split())
+SWE_BENCH = frozenset(
+    [
+        "astropy",
+        "django",
+        "flask",
+        "matplotlib",
+        "pylint",
+        "pytest",
+        "requests",
+        "scikit-learn",
+        "seaborn",
+        "sphinx",
+        "sympy",
+        "xarray",
+    ]
+)
 BUGSINPY = frozenset(
-    "ansible ansible-core black cookiecutter fastapi httpie keras luigi matplotlib pandas pysnooper sanic scrapy spacy thefuck tornado "
-    "tqdm youtube-dl".split()
+    [
+        "ansible",
+        "ansible-core",
+        "black",
+        "cookiecutter",
+        "fastapi",
+        "httpie",
+        "keras",
+        "luigi",
+        "matplotlib",
+        "pandas",
+        "pysnooper",
+        "sanic",
+        "scrapy",
+        "spacy",
+        "thefuck",
+        "tornado",
+        "tqdm",
+        "youtube-dl",
+    ]
 )
 QUIXBUGS = frozenset(
-    "bitcount breadth_first_search bucketsort depth_first_search detect_cycle find_first_in_sorted find_in_sorted flatten gcd get_factors "
-    "hanoi is_valid_parenthesization kheapsort knapsack kth lcs_length levenshtein lis longest_common_subsequence max_sublist_sum mergesort "
-    "minimum_spanning_tree next_palindrome next_permutation pascal possible_change powerset quicksort reverse_linked_list rpn_eval "
-    "shortest_path_length shortest_path_lengths shortest_paths shunting_yard sieve sqrt subsequences to_base topological_ordering wrap".split()
+    [
+        "bitcount",
+        "breadth_first_search",
+        "bucketsort",
+        "depth_first_search",
+        "detect_cycle",
+        "find_first_in_sorted",
+        "find_in_sorted",
+        "flatten",
+        "gcd",
+        "get_factors",
+        "hanoi",
+        "is_valid_parenthesization",
+        "kheapsort",
+        "knapsack",
+        "kth",
+        "lcs_length",
+        "levenshtein",
+        "lis",
+        "longest_common_subsequence",
+        "max_sublist_sum",
+        "mergesort",
+        "minimum_spanning_tree",
+        "next_palindrome",
+        "next_permutation",
+        "pascal",
+        "possible_change",
+        "powerset",
+        "quicksort",
+        "reverse_linked_list",
+        "rpn_eval",
+        "shortest_path_length",
+        "shortest_path_lengths",
+        "shortest_paths",
+        "shunting_yard",
+        "sieve",
+        "sqrt",
+        "subsequences",
+        "to_base",
+        "topological_ordering",
+        "wrap",
+    ]
 )
-SKIPPED_PARTS = frozenset("test tests testing _vendor vendor vendored _vendored_packages third_party thirdparty extern externals idlelib lib2to3 "
-                          "turtledemo docs examples ensurepip _distutils_hack site-packages dist-packages".split())  # fmt: skip
+SKIPPED_PARTS = frozenset(
+    """
+    test tests testing _vendor vendor vendored _vendored_packages third_party thirdparty extern externals idlelib
+    lib2to3 turtledemo docs examples ensurepip _distutils_hack site-packages dist-packages
+    """.split()
+)
 PER_PROJECT = 4000
 
 
@@ -73,9 +149,27 @@ def fetch(data: Path) -> None:
     wheels.mkdir(parents=True, exist_ok=True)
     for package in packages():
         stem = re.sub(r"[-_.]+", "[-_.]+", package.name)
-        if not any(re.match(rf"{stem}-{re.escape(package.version)}-", wheel.name, re.IGNORECASE) for wheel in wheels.glob("*.whl")):
+        if not any(
+            re.match(rf"{stem}-{re.escape(package.version)}-", wheel.name, re.IGNORECASE)
+            for wheel in wheels.glob("*.whl")
+        ):
             pinned = f"{package.name}=={package.version}"
-            subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", wheels, pinned], check=True)
+            subprocess.run(
+                [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "-q",
+                    "--no-deps",
+                    "--only-binary",
+                    ":all:",
+                    "-d",
+                    wheels,
+                    pinned,
+                ],
+                check=True,
+            )
 
 
 def wheel_sources(wheel: Path) -> Iterator[tuple[str, str]]:
@@ -98,7 +192,12 @@ def usable(path: str) -> bool:
     """Whether a file is a project's own code."""
     parts = path.split("/")
     name = parts[-1]
-    return name.endswith(".py") and not SKIPPED_PARTS & set(parts) and not name.startswith(("test_", "conftest")) and not name.endswith("_test.py")
+    return (
+        name.endswith(".py")
+        and not SKIPPED_PARTS & set(parts)
+        and not name.startswith(("test_", "conftest"))
+        and not name.endswith("_test.py")
+    )
 
 
 def read(project: str, sources: Iterable[tuple[str, str]], seen: set[str]) -> Iterator[dict[str, str]]:
@@ -116,15 +215,22 @@ def read(project: str, sources: Iterable[tuple[str, str]], seen: set[str]) -> It
 
 
 def build(data: Path, seed: int = 0) -> dict[str, Counter[str]]:
-    """Write train.jsonl and held-out.jsonl; held-out projects are read first, so that a copy in a training project is dropped."""
+    """Write train.jsonl and held-out.jsonl; held-out projects are read first, so that a copy in a training project is
+    dropped.
+    """
     listed = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in packages()}
     seen = {fingerprint(text) for text in example_functions()}
     rng = random.Random(seed)
     counts: dict[str, Counter[str]] = {}
-    wheels = {re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower(): wheel for wheel in sorted((data / "wheels").glob("*.whl"))}
+    wheels = {
+        re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower(): wheel
+        for wheel in sorted((data / "wheels").glob("*.whl"))
+    }
     for use in ("held-out", "train"):
         counts[use] = Counter()
-        projects = [(name, wheel_sources(wheels[name])) for name, p in sorted(listed.items()) if p.use == use and name in wheels]
+        projects = [
+            (name, wheel_sources(wheels[name])) for name, p in sorted(listed.items()) if p.use == use and name in wheels
+        ]
         if use == "train":
             projects.append(("python", library_sources()))
         with (data / f"{use}.jsonl").open("w") as out:

@@ -1,14 +1,15 @@
 """Evaluate a GGUF file through llama.cpp on faults in functions of held-out projects.
 
-    python -m repairmodel.evaluate --data DIR --model FILE.gguf [--faults 600] [--functions 120] [--samples 0] [--json FILE]
-    python -m repairmodel.evaluate --data DIR --model FILE.gguf --real FILE.jsonl      real one-line fixes
+    python -m repairmodel.evaluate --data DIR --model FILE.gguf [--faults 600] [--functions 120] [--samples 0] [--json
+    FILE] python -m repairmodel.evaluate --data DIR --model FILE.gguf --real FILE.jsonl      real one-line fixes
 
-Given the line: repair@1, @10, @50 over distinct answers, best first, from a beam search under the protocol's mask, in all and per
-class. Without the line: every line of the function is asked, all answers are ranked together by probability, and the first 100 are
-the candidates. `--samples N` also draws N answers at temperature 1, with repetitions, as a swarm of independent agents does.
+Given the line: repair@1, @10, @50 over distinct answers, best first, from a beam search under the protocol's mask, in
+all and per class. Without the line: every line of the function is asked, all answers are ranked together by
+probability, and the first 100 are the candidates. `--samples N` also draws N answers at temperature 1, with
+repetitions, as a swarm of independent agents does.
 
-A repair is exact: the text of the function as it was before the fault. Candidates that mean the same count as wrong, so these
-numbers are lower bounds on what tests would accept.
+A repair is exact: the text of the function as it was before the fault. Candidates that mean the same count as wrong, so
+these numbers are lower bounds on what tests would accept.
 """
 
 import argparse
@@ -24,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .corpus import HERE, load
-from .faults import CATALOGUE, Code, Fault, find_all
-from .faults.catalogue import BY_NAME, draw_weight
+from .faults import Code, Fault, sample
+from .faults.catalogue import BY_NAME
 from .llama import Llama
-from .prompt import ANSWER_TOKENS, END, SPECIALS, Codec
+from .prompt import ANSWER_TOKENS, END, Codec
 from .spans import Span, SpanV1, SpanV2
 
 BUDGETS = (1, 10, 50)
@@ -55,18 +56,18 @@ def cases(records: list[dict[str, str]], count: int, seed: int) -> list[Case]:
             code = Code(record["text"])
         except (SyntaxError, ValueError):
             continue
-        offers = find_all(code, rng)
-        names = list(offers)
-        fault = rng.choice(offers[rng.choices(names, [draw_weight(n) for n in names])[0]]) if names else None
-        if fault and code.valid(fault):
-            found.append(case(code, fault, f"{record['project']}:{record['name']}"))
+        groups = sample(code, rng, trees=1, branches=6)
+        if groups:
+            found.append(case(code, rng.choice(groups[0]), f"{record['project']}:{record['name']}"))
     return found
 
 
 def case(code: Code, fault: Fault, source: str) -> Case:
     """The fault as something to repair."""
     lines = code.faulty(fault).split("\n")
-    return Case(kind=BY_NAME[fault.operator].kind, lines=lines, line=fault.head, wanted="\n".join(code.lines), source=source)
+    return Case(
+        kind=BY_NAME[fault.operator].kind, lines=lines, line=fault.head, wanted="\n".join(code.lines), source=source
+    )
 
 
 @dataclass(slots=True)
@@ -143,7 +144,9 @@ class Proposer:
                     grown.append((number, Beam([*beam.ids, int(token)], beam.score + float(row[token]))))
         return sorted(grown, key=lambda pair: -pair[1].score)
 
-    def _advance(self, beams: list[tuple[int, Beam]], position: int, step: int) -> tuple[NDArray[np.float32], list[Beam]]:
+    def _advance(
+        self, beams: list[tuple[int, Beam]], position: int, step: int
+    ) -> tuple[NDArray[np.float32], list[Beam]]:
         old, new = (1 if step % 2 else 1 + self.width), (1 + self.width if step % 2 else 1)
         for number, (parent, _) in enumerate(beams):
             self.llama.copy(old + parent if step else 0, new + number)
@@ -183,11 +186,18 @@ class Proposer:
             if not alive:
                 break
             self.decoded += len(alive)
-            logits = self.llama.decode([drawn[n][-1] for n in alive], [len(ids) + step] * len(alive), [1 + n for n in alive], [True] * len(alive))
+            logits = self.llama.decode(
+                [drawn[n][-1] for n in alive],
+                [len(ids) + step] * len(alive),
+                [1 + n for n in alive],
+                [True] * len(alive),
+            )
         for number in range(count):
             self.llama.cut(1 + number)
         texts = [self.span.apply(lines[line], answer) for answer in drawn]
-        return ["\n".join([*lines[:line], *([t] if t.strip() else []), *lines[line + 1 :]]) for t in texts if t is not None]
+        return [
+            "\n".join([*lines[:line], *([t] if t.strip() else []), *lines[line + 1 :]]) for t in texts if t is not None
+        ]
 
 
 def given_line(proposer: Proposer, faults: list[Case], samples: int) -> dict[str, object]:
@@ -210,7 +220,9 @@ def given_line(proposer: Proposer, faults: list[Case], samples: int) -> dict[str
     result: dict[str, object] = {
         "faults": len(every),
         "repair": {f"@{k}": share(every, k) for k in BUDGETS},
-        "by_class": {k: {"faults": len(r), **{f"@{b}": share(r, b) for b in BUDGETS}} for k, r in sorted(ranks.items())},
+        "by_class": {
+            k: {"faults": len(r), **{f"@{b}": share(r, b) for b in BUDGETS}} for k, r in sorted(ranks.items())
+        },
         "tokens_per_answer": sum(tokens) / max(1, len(tokens)),
         "milliseconds_per_line": 1000 * seconds / len(faults),
     }
@@ -260,7 +272,11 @@ def real_cases(path: Path) -> list[Case]:
 
 def span_of(llama: Llama, tokenizer: Path) -> Span:
     """The version of the protocol that the file speaks."""
-    return SpanV2(Codec(tokenizer)) if llama.metadata("swarmcode.span.version") == "2" else SpanV1(tokenizer, llama.vocabulary)
+    return (
+        SpanV2(Codec(tokenizer))
+        if llama.metadata("swarmcode.span.version") == "2"
+        else SpanV1(tokenizer, llama.vocabulary)
+    )
 
 
 def main() -> None:
@@ -281,7 +297,9 @@ def main() -> None:
     llama = Llama(args.model, threads=args.threads, cells=16384, sequences=2 * max(args.width, args.samples // 2) + 2)
     span = span_of(llama, args.tokenizer or args.data / "tokenizer.json")
     if args.real:
-        result: dict[str, object] = {"real": given_line(Proposer(llama, span, args.width), real_cases(args.real), args.samples)}
+        result: dict[str, object] = {
+            "real": given_line(Proposer(llama, span, args.width), real_cases(args.real), args.samples)
+        }
     else:
         faults = cases(load(args.data / "held-out.jsonl"), args.faults, args.seed)
         result = {"given_line": given_line(Proposer(llama, span, args.width), faults, args.samples)}

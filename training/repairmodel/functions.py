@@ -14,7 +14,9 @@ MAX_CHARACTERS = 2400
 
 
 def functions(source: str) -> Iterator[tuple[str, str]]:
-    """(qualified name, text) of each usable function; nested functions stay inside theirs. Raises SyntaxError and ValueError."""
+    """(qualified name, text) of each usable function; nested functions stay inside theirs. Raises SyntaxError and
+    ValueError.
+    """
     tree = ast.parse(source)
     lines = source.split("\n")
     for node, prefix in _walk(tree.body, ""):
@@ -34,12 +36,15 @@ def _walk(body: list[ast.stmt], prefix: str) -> Iterator[tuple[ast.FunctionDef |
 
 
 def clean(text: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str | None:
-    """The text without docstrings, comments and blank lines; None where that is not safe (a multi-line string, tabs)."""
+    """The text without docstrings, comments and blank lines; None where a multi-line string or tabs forbid it."""
     if "\t" in text:
         return None
     drop: set[int] = set()
     for inner in ast.walk(node):
-        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(inner, clean=False) is not None:
+        if (
+            isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and ast.get_docstring(inner, clean=False) is not None
+        ):
             doc = inner.body[0]
             if len(inner.body) == 1:
                 return None

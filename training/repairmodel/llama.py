@@ -16,9 +16,13 @@ _SILENT = llama_cpp.llama_log_callback(lambda level, text, data: None)
 
 
 class Llama:
-    """A model and one context with `sequences` sequences in one KV cache of `cells` cells; `exact` keeps the cache in f32."""
+    """A model and one context with `sequences` sequences in one KV cache of `cells` cells; `exact` keeps the cache in
+    f32.
+    """
 
-    def __init__(self, path: Path, *, cells: int = 8192, sequences: int = 128, threads: int = 2, exact: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, cells: int = 8192, sequences: int = 128, threads: int = 2, exact: bool = False
+    ) -> None:
         llama_cpp.llama_log_set(_SILENT, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
@@ -51,7 +55,9 @@ class Llama:
         vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         return list(out[: llama_cpp.llama_tokenize(vocabulary, raw, len(raw), out, len(out), False, special)])
 
-    def decode(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[bool]) -> NDArray[np.float32]:
+    def decode(
+        self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int], wanted: Sequence[bool]
+    ) -> NDArray[np.float32]:
         """Logits [number wanted, vocabulary] of up to 2,048 tokens."""
         batch, size = self.batch, len(tokens)
         batch.n_tokens = size

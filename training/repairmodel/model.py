@@ -1,8 +1,9 @@
 """The repair model: llama.cpp's `deepseek2` graph (that of Kimi K2.5) at a very small size, in PyTorch.
 
-Multi-head latent attention (MLA), one dense layer, then routed experts with sigmoid gating and a selection bias, and one
-shared expert (DeepSeek-V3, arXiv 2412.19437). Parameter names and shapes are chosen so that `export.py` writes them without
-arithmetic; what must agree with llama.cpp is the order of operations, and `export.py` compares the logits to prove it.
+Multi-head latent attention (MLA), one dense layer, then routed experts with sigmoid gating and a selection bias, and
+one shared expert (DeepSeek-V3, arXiv 2412.19437). Parameter names and shapes are chosen so that `export.py` writes them
+without arithmetic; what must agree with llama.cpp is the order of operations, and `export.py` compares the logits to
+prove it.
 
 Tokens arrive packed: one flat list of N tokens, no padding anywhere but inside attention (see `batches.Batch`).
 """
@@ -47,7 +48,7 @@ class Shape:
         return self.nope + self.rope
 
     def active_parameters(self) -> int:
-        """Parameters that work on one token, embeddings (which are looked up) left out, the output matrix left out too."""
+        """Parameters that work on one token, without the embedding and output matrix."""
         attention = self.width * (self.q_rank + self.kv_rank + self.rope) + self.q_rank * self.heads * self.head
         attention += self.kv_rank * self.heads * (self.nope + self.value) + self.heads * self.value * self.width
         sparse = 3 * self.width * (self.used + 1) * self.expert + self.width * self.experts
@@ -157,10 +158,12 @@ def grouped_cuda(x: Tensor, share: Tensor, gate: Tensor, up: Tensor, down: Tenso
 
 
 class Grouped(torch.autograd.Function):
-    """Each expert on its rows, for a CPU. x: [R, width], sorted by expert; share: [R, 1] weight of a row; counts: rows of each expert.
+    """Each expert on its rows, for a CPU. x: [R, width], sorted by expert; share: [R, 1] weight of a row; counts: rows
+    of each expert.
 
-    The gradient is written out: one allocation for all experts instead of several for each saves a fifth of a training step.
-    (Left to autograd, use split and unbind, never slices: it would fill zeros of the whole tensor for every slice.)
+    The gradient is written out: one allocation for all experts instead of several for each saves a fifth of a training
+    step. (Left to autograd, use split and unbind, never slices: it would fill zeros of the whole tensor for every
+    slice.)
     """
 
     @staticmethod
@@ -168,7 +171,9 @@ class Grouped(torch.autograd.Function):
         ctx: Any, x: Tensor, share: Tensor, gate: Tensor, up: Tensor, down: Tensor, counts: list[int]
     ) -> Tensor:
         gated, upped = x.new_empty(x.shape[0], gate.shape[1]), x.new_empty(x.shape[0], gate.shape[1])
-        for rows, g, u, gate_rows, up_rows in zip(x.split(counts), gate, up, gated.split(counts), upped.split(counts), strict=True):
+        for rows, g, u, gate_rows, up_rows in zip(
+            x.split(counts), gate, up, gated.split(counts), upped.split(counts), strict=True
+        ):
             torch.mm(rows, g.T, out=gate_rows)
             torch.mm(rows, u.T, out=up_rows)
         hidden = F.silu(gated).mul_(upped)
@@ -185,7 +190,9 @@ class Grouped(torch.autograd.Function):
         counts, grad = ctx.counts, grad.contiguous()
         into, d_down = torch.empty_like(hidden), torch.empty_like(down)
         weighted = (hidden * share).split(counts)
-        for rows, h, d, into_rows, d_d in zip(grad.split(counts), weighted, down, into.split(counts), d_down, strict=True):
+        for rows, h, d, into_rows, d_d in zip(
+            grad.split(counts), weighted, down, into.split(counts), d_down, strict=True
+        ):
             torch.mm(rows, d, out=into_rows)
             torch.mm(rows.T, h, out=d_d)
         d_share = (into * hidden).sum(1, keepdim=True)
@@ -195,7 +202,17 @@ class Grouped(torch.autograd.Function):
         d_upped = into * silu
         d_gated = into.mul_(upped).mul_(sigmoid.add_(silu.mul_(1 - sigmoid)))
         d_x, d_gate, d_up = torch.empty_like(x), torch.empty_like(gate), torch.empty_like(up)
-        parts = zip(x.split(counts), d_gated.split(counts), d_upped.split(counts), d_x.split(counts), gate, up, d_gate, d_up, strict=True)
+        parts = zip(
+            x.split(counts),
+            d_gated.split(counts),
+            d_upped.split(counts),
+            d_x.split(counts),
+            gate,
+            up,
+            d_gate,
+            d_up,
+            strict=True,
+        )
         for rows, dg, du, dx, g, u, g_out, u_out in parts:
             torch.mm(dg, g, out=dx)
             dx.addmm_(du, u)
@@ -205,7 +222,9 @@ class Grouped(torch.autograd.Function):
 
 
 class Experts(nn.Module):
-    """Routed experts plus one shared expert. `bias` steers selection only, by the sign of the load error, never the weights."""
+    """Routed experts plus one shared expert. `bias` steers selection only, by the sign of the load error, never the
+    weights.
+    """
 
     bias: Tensor
     load: Tensor
@@ -276,7 +295,9 @@ class RepairModel(nn.Module):
         self.embedding = nn.Embedding(shape.vocabulary, shape.width)
         self.layers = nn.ModuleList(Layer(shape, i) for i in range(shape.layers))
         self.norm = Norm(shape.width, shape.epsilon)
-        self.register_buffer("frequencies", shape.theta ** (-torch.arange(0, shape.rope, 2) / shape.rope), persistent=False)
+        self.register_buffer(
+            "frequencies", shape.theta ** (-torch.arange(0, shape.rope, 2) / shape.rope), persistent=False
+        )
         self.reset()
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Muon for matrices, Adam for the rest.
 
-Muon (Keller Jordan, 2024): momentum whose update is made orthogonal by a few Newton-Schulz steps. Stacks of experts are a batch
-of matrices; matrices of one shape are orthogonalised together.
+Muon (Keller Jordan, 2024): momentum whose update is made orthogonal by a few Newton-Schulz steps. Stacks of experts are
+a batch of matrices; matrices of one shape are orthogonalised together.
 """
 
 from collections import defaultdict
@@ -28,7 +28,9 @@ def orthogonal(g: Tensor) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised; the step's size does not depend on the gradient's."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.0) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float = 0.02, momentum: float = 0.95, decay: float = 0.0
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "decay": decay})
 
     @torch.no_grad()
@@ -56,7 +58,9 @@ class Muon(torch.optim.Optimizer):
             parameter.mul_(1 - group["lr"] * group["decay"]).sub_(update.view_as(parameter), alpha=scale)
 
 
-def optimizers(model: nn.Module, *, muon: float, adam: float, embedding: float, decay: float) -> list[torch.optim.Optimizer]:
+def optimizers(
+    model: nn.Module, *, muon: float, adam: float, embedding: float, decay: float
+) -> list[torch.optim.Optimizer]:
     """Muon for matrices inside layers; Adam for router, norms and embedding. Learning rates are peaks."""
     matrices, vectors, tables = [], [], []
     for name, parameter in model.named_parameters():

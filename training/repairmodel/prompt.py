@@ -1,13 +1,14 @@
 """The span-edit protocol, version 2: what the model reads and what it answers, as token ids.
 
-    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix            the prompt
-    Pa Pb r0 r1 ... end                                                the answer: r0.. replace the tokens a..b-1 of the line
+    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix            the prompt Pa Pb r0 r1 ... end
+    the answer: r0.. replace the tokens a..b-1 of the line
 
-BEFORE and AFTER are the lines around the suspect line, each followed by a newline; each side, and the line, is tokenized by
-itself. The suspect line comes last, so that everything before `bug` is shared by all that is asked about one place. An answer
-may contain newlines (a missing line is inserted before the suspect line); if the whole line is replaced by nothing, the line
-goes. `P0 P0 end` changes nothing: the model was taught to say so of a correct line, so its probability tells how innocent a line
-is, and the probabilities of edits can be compared across lines. It is no candidate, and is masked when candidates are wanted.
+BEFORE and AFTER are the lines around the suspect line, each followed by a newline; each side, and the line, is
+tokenized by itself. The suspect line comes last, so that everything before `bug` is shared by all that is asked about
+one place. An answer may contain newlines (a missing line is inserted before the suspect line); if the whole line is
+replaced by nothing, the line goes. `P0 P0 end` changes nothing: the model was taught to say so of a correct line, so
+its probability tells how innocent a line is, and the probabilities of edits can be compared across lines. It is no
+candidate, and is masked when candidates are wanted.
 
 `span.version` 2 in the GGUF (key `swarmcode.span.version`) names exactly this; version 1 had AFTER behind the line.
 """
@@ -31,7 +32,9 @@ VERSION = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """A suspect line in its function: the text of the lines around it, newlines stripped, blank and comment lines left out."""
+    """A suspect line in its function: the text of the lines around it, newlines stripped, blank and comment lines left
+    out.
+    """
 
     before: Sequence[str]
     line: str

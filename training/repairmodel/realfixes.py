@@ -1,15 +1,18 @@
 """Real one-line fixes from consecutive releases of held-out packages.
 
-    python -m repairmodel.realfixes fetch --data DIR        the releases listed in releases.txt
-    python -m repairmodel.realfixes propose --data DIR      functions that two consecutive releases tell apart by one line -> DIR/real.jsonl
+    python -m repairmodel.realfixes fetch --data DIR        the releases listed in releases.txt python -m
+    repairmodel.realfixes propose --data DIR      functions that two consecutive releases tell apart by one line ->
+    DIR/real.jsonl
 
-A release changes lines for many reasons. What `propose` finds is read by a person, and only what is a fix of behaviour is kept, with
-its source and licence, in `training/real.jsonl`, which evaluation reads. No code of these projects is in the training corpus.
+A release changes lines for many reasons. What `propose` finds is read by a person, and only what is a fix of behaviour
+is kept, with its source and licence, in `training/real.jsonl`, which evaluation reads. No code of these projects is in
+the training corpus.
 """
 
 import argparse
 import ast
 import difflib
+import itertools
 import json
 import re
 import subprocess
@@ -36,7 +39,17 @@ def fetch(data: Path) -> None:
     for name, versions in releases().items():
         for version in versions:
             if not wheel(folder, name, version):
-                command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "--ignore-requires-python"]
+                command = [
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "-q",
+                    "--no-deps",
+                    "--only-binary",
+                    ":all:",
+                    "--ignore-requires-python",
+                ]
                 if subprocess.run([*command, "-d", folder, f"{name}=={version}"], check=False).returncode:
                     print(f"no wheel of {name} {version}", file=sys.stderr)
 
@@ -44,7 +57,9 @@ def fetch(data: Path) -> None:
 def wheel(folder: Path, name: str, version: str) -> Path | None:
     """The file of a release."""
     stem = re.sub(r"[-_.]+", "[-_.]+", name)
-    return next((p for p in folder.glob("*.whl") if re.match(rf"{stem}-{re.escape(version)}-", p.name, re.IGNORECASE)), None)
+    return next(
+        (p for p in folder.glob("*.whl") if re.match(rf"{stem}-{re.escape(version)}-", p.name, re.IGNORECASE)), None
+    )
 
 
 def read(path: Path) -> dict[str, str]:
@@ -60,7 +75,9 @@ def read(path: Path) -> dict[str, str]:
 
 
 def one_line(before: str, after: str) -> int | None:
-    """Index of the line of `before` that an edit of one line changes, inserts before, or removes; None for any other change."""
+    """Index of the line of `before` that an edit of one line changes, inserts before, or removes; None for any other
+    change.
+    """
     old, new = before.split("\n"), after.split("\n")
     changes = [op for op in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if op[0] != "equal"]
     if len(changes) != 1:
@@ -78,7 +95,7 @@ def propose(data: Path) -> Iterator[dict[str, str | int]]:
     licences = {p.name: p.licence for p in packages()}
     for name, versions in releases().items():
         known = [(version, read(path)) for version in versions if (path := wheel(data / "releases", name, version))]
-        for (old, left), (new, right) in zip(known, known[1:], strict=False):
+        for (old, left), (new, right) in itertools.pairwise(known):
             for key in sorted(left.keys() & right.keys()):
                 before, after = left[key], right[key]
                 line = one_line(before, after) if before != after else None
@@ -99,7 +116,9 @@ def main() -> None:
     with (args.data / "real.jsonl").open("w") as out:
         for number, row in enumerate(propose(args.data)):
             out.write(json.dumps(row) + "\n")
-            changed = [d for d in difflib.ndiff(str(row["before"]).split("\n"), str(row["after"]).split("\n")) if d[0] in "+-"]
+            changed = [
+                d for d in difflib.ndiff(str(row["before"]).split("\n"), str(row["after"]).split("\n")) if d[0] in "+-"
+            ]
             print(f"#{number} {row['source']}\n" + "\n".join(changed))
 
 

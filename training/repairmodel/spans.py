@@ -48,7 +48,9 @@ class SpanV2:
         return question and ([*self.codec.trunk(lines[:line], lines[line + 1 :]), *question], (len(question) - 3) // 2)
 
     def mask(self, ids: Sequence[int], length: int) -> NDArray[np.bool_]:
-        """See `Span`; the identity (nothing replaced by nothing) is not masked here: it is no repair, and is dropped later."""
+        """See `Span`; the identity (nothing replaced by nothing) is not masked here: it is no repair, and is dropped
+        later.
+        """
         return pointer_mask(ids, length, self.codec.vocabulary, len(SPECIALS))
 
     def apply(self, line: str, answer: Sequence[int]) -> str | None:
@@ -57,7 +59,9 @@ class SpanV2:
 
 
 class SpanV1:
-    """Version 1: `begin BEFORE bug P0 t0 ... Pn bug newline AFTER fix`, 8 lines before, 5 after; pointers took ids of pieces."""
+    """Version 1: `begin BEFORE bug P0 t0 ... Pn bug newline AFTER fix`, 8 lines before, 5 after; pointers took ids of
+    pieces.
+    """
 
     BUG, FIX, BEGIN, UNKNOWN = 2, 3, 4, 5
 
@@ -66,7 +70,9 @@ class SpanV1:
         self.vocabulary, self.pointer = vocabulary, vocabulary - POINTERS
 
     def _encode(self, text: str) -> list[int]:
-        return [i if i < self.pointer else self.UNKNOWN for i in self.tokenizer.encode(text, add_special_tokens=False).ids]
+        return [
+            i if i < self.pointer else self.UNKNOWN for i in self.tokenizer.encode(text, add_special_tokens=False).ids
+        ]
 
     def prompt(self, lines: Sequence[str], line: int) -> tuple[list[int], int] | None:
         """See `Span`."""

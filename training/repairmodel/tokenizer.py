@@ -2,8 +2,8 @@
 
     python -m repairmodel.tokenizer --data DIR [--vocabulary 4096]
 
-Ids: 0..5 specials, then pieces, and the last 64 ids are the pointers, so none collides with text. The pre-tokenizer is GPT-2's,
-which llama.cpp knows as `gpt-2`.
+Ids: 0..5 specials, then pieces, and the last 64 ids are the pointers, so none collides with text. The pre-tokenizer is
+GPT-2's, which llama.cpp knows as `gpt-2`.
 """
 
 import argparse

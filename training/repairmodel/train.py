@@ -1,11 +1,12 @@
 """Train the repair model, on CPU or on one GPU.
 
-    python -m repairmodel.train --data DIR --out DIR [--steps N --decay-from N ...]     start
-    python -m repairmodel.train --data DIR --out DIR --resume [--steps N ...]           go on from the newest checkpoint, exactly
+    python -m repairmodel.train --data DIR --out DIR [--steps N --decay-from N ...]     start python -m
+    repairmodel.train --data DIR --out DIR --resume [--steps N ...]           go on from the newest checkpoint, exactly
 
-The learning rate warms up, stays, and falls linearly to zero from `--decay-from` to `--steps`; both may be changed on resuming,
-so that a run can be ended early with its decay. Batch i is a pure function of the seed and i, so resuming is exact. Progress is
-written to OUT/log.jsonl and to standard error; checkpoints to OUT/last.pt (written aside, then renamed).
+The learning rate warms up, stays, and falls linearly to zero from `--decay-from` to `--steps`; both may be changed on
+resuming, so that a run can be ended early with its decay. Batch i is a pure function of the seed and i, so resuming is
+exact. Progress is written to OUT/log.jsonl and to standard error; checkpoints to OUT/last.pt (written aside, then
+renamed).
 """
 
 import argparse
@@ -32,6 +33,9 @@ from .corpus import HERE, load
 from .model import RepairModel, Shape
 from .optim import optimizers
 from .prompt import Codec
+
+DECISIVE = frozenset("seed batch trees branches lm lm_weight muon adam embedding weight_decay bias_rate warm".split())
+"""Arguments that a resumed run must repeat to go on as if never stopped; `--steps` and `--decay-from` may change."""
 
 
 def losses(model: RepairModel, batch: Batch, lm_weight: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,7 +75,8 @@ def prefetch(batches: Batches, start: int, workers: int) -> Generator[Batch, Non
     context = multiprocessing.get_context("fork")
     queues = [context.Queue(maxsize=4) for _ in range(workers)]
     processes = [
-        context.Process(target=_produce, args=(batches, start + number, workers, queue), daemon=True) for number, queue in enumerate(queues)
+        context.Process(target=_produce, args=(batches, start + number, workers, queue), daemon=True)
+        for number, queue in enumerate(queues)
     ]
     for process in processes:
         process.start()
@@ -83,7 +88,9 @@ def prefetch(batches: Batches, start: int, workers: int) -> Generator[Batch, Non
             process.terminate()
 
 
-def save(path: Path, model: RepairModel, made: list[torch.optim.Optimizer], step: int, tokens: int, args: argparse.Namespace) -> None:
+def save(
+    path: Path, model: RepairModel, made: list[torch.optim.Optimizer], step: int, tokens: int, args: argparse.Namespace
+) -> None:
     """A checkpoint that either is complete or is the one before."""
     state = {
         "model": model.state_dict(),
@@ -106,7 +113,9 @@ def restore(path: Path, device: torch.device) -> dict[str, Any]:
 
 @torch.no_grad()
 def validate(model: RepairModel, batches: list[Batch], device: torch.device) -> dict[str, float]:
-    """On held-out projects: mean loss of answer tokens, and the share of answers that are the most probable one, token by token."""
+    """On held-out projects: mean loss of answer tokens, and the share of answers that are the most probable one, token
+    by token.
+    """
     model.eval()
     total, right, answers, count = 0.0, 0, 0, 0
     for batch in (b.to(device) for b in batches):
@@ -147,12 +156,24 @@ def train(args: argparse.Namespace) -> None:
     if state:
         model.load_state_dict(state["model"])
         for optimizer, saved in zip(made, state["optimizers"], strict=True):
+            peaks = [group["peak"] for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["peak"] = peak
+        for name, before in state["arguments"].items():
+            if name in DECISIVE and before != str(getattr(args, name)):
+                print(f"changed since the checkpoint: --{name} {before} -> {getattr(args, name)}", file=sys.stderr)
         step, tokens = state["step"], state["tokens"]
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{parameters / 1e6:.2f}M parameters, {model.shape.active_parameters() / 1e6:.2f}M active, {device}, from step {step}", file=sys.stderr)
+    active = model.shape.active_parameters()
+    print(
+        f"{parameters / 1e6:.2f}M parameters, {active / 1e6:.2f}M active, {device}, from step {step}",
+        file=sys.stderr,
+    )
 
-    batches = Batches(texts["train"], codec, seed=args.seed, tokens=args.batch, trees=args.trees, branches=args.branches, lm=args.lm)
+    batches = Batches(
+        texts["train"], codec, seed=args.seed, tokens=args.batch, trees=args.trees, branches=args.branches, lm=args.lm
+    )
     recent: list[tuple[float, float]] = []
     since, at = time.monotonic(), tokens
     source = prefetch(batches, step, args.workers)
@@ -177,10 +198,14 @@ def train(args: argparse.Namespace) -> None:
             raise FloatingPointError(f"the loss is {recent[-1][0]} at step {step}")
         if step % args.log_every == 0:
             row: dict[str, float] = {
-                "step": step, "tokens": tokens, "answer": sum(a for a, _ in recent) / len(recent),
-                "context": sum(c for _, c in recent) / len(recent), "rate": share, "load": worst,
+                "step": step,
+                "tokens": tokens,
+                "answer": sum(a for a, _ in recent) / len(recent),
+                "context": sum(c for _, c in recent) / len(recent),
+                "rate": share,
+                "load": worst,
                 "tokens_per_second": (tokens - at) / (time.monotonic() - since),
-            }  # fmt: skip
+            }
             recent.clear()
             if step % args.check_every == 0:
                 row |= validate(model, checks, device)

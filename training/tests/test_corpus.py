@@ -3,12 +3,13 @@
 import ast
 
 import pytest
+
 from repairmodel import corpus
 from repairmodel.functions import clean, fingerprint, functions
 
 
 def test_packages_are_pinned_licensed_and_no_benchmark() -> None:
-    """Every line of packages.txt names a version, a licence and a use; no project of SWE-bench or BugsInPy is listed."""
+    """Every line of packages.txt names a version, a licence and a use; none is a benchmark's project."""
     listed = corpus.packages()
     assert len({p.name for p in listed}) == len(listed)
     assert {p.use for p in listed} == {"train", "held-out"}
@@ -27,7 +28,9 @@ def test_a_benchmark_project_in_the_list_is_refused(tmp_path, monkeypatch: pytes
 
 def test_docstrings_comments_and_blank_lines_go() -> None:
     """What is left is the code, dedented, in its own formatting."""
-    source = 'class A:\n    def f(self, a):\n        """Doc."""\n        # why\n\n        b = a  # what\n        return  b\n'
+    source = (
+        'class A:\n    def f(self, a):\n        """Doc."""\n        # why\n\n        b = a  # what\n        return  b\n'
+    )
     assert list(functions(source)) == [("A.f", "def f(self, a):\n    b = a\n    return  b")]
 
 
@@ -49,19 +52,29 @@ def test_copies_that_differ_in_literals_are_one_function() -> None:
 def test_tests_and_vendored_code_are_not_read() -> None:
     """Only a project's own code is used."""
     assert corpus.usable("a/b.py")
-    assert not any(corpus.usable(p) for p in ("a/tests/b.py", "a/test_b.py", "a/_vendor/b.py", "a/b.txt", "conftest.py"))
+    assert not any(
+        corpus.usable(p) for p in ("a/tests/b.py", "a/test_b.py", "a/_vendor/b.py", "a/b.txt", "conftest.py")
+    )
 
 
 def test_check_finds_a_stranger_a_benchmark_name_and_an_example(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check fails for an unlisted project, a QuixBugs program, and a copy of an example."""
-    example = "def price(items, tax):\n    total = 0\n    for item in items:\n        total += item.cost * item.count\n    return total * (1 + tax)"
+    example = (
+        "def price(items, tax):\n    total = 0\n    for item in items:\n"
+        "        total += item.cost * item.count\n    return total * (1 + tax)"
+    )
     examples = tmp_path / "examples"
     examples.mkdir()
     (examples / "shop.py").write_text(example + "\n")
     monkeypatch.setattr(corpus, "EXAMPLES", examples)
     rows = [
         {"project": "stranger", "path": "a.py", "name": "f", "text": "def f():\n    a = 1\n    return a"},
-        {"project": "python", "path": "b.py", "name": "A.quicksort", "text": "def quicksort():\n    a = 1\n    return a"},
+        {
+            "project": "python",
+            "path": "b.py",
+            "name": "A.quicksort",
+            "text": "def quicksort():\n    a = 1\n    return a",
+        },
         {"project": "python", "path": "c.py", "name": "cost", "text": example.replace("price", "cost")},
         {"project": "python", "path": "d.py", "name": "fine", "text": "def fine():\n    a = 1\n    return a"},
     ]

@@ -1,4 +1,6 @@
-"""A file written by export is what llama.cpp computes. Skipped where PyTorch, gguf or llama-cpp-python are not installed."""
+"""A file written by export is what llama.cpp computes. Skipped where PyTorch, gguf or llama-cpp-python are not
+installed.
+"""
 
 import random
 from pathlib import Path
@@ -18,7 +20,9 @@ from repairmodel.prompt import Codec
 from repairmodel.spans import SpanV2, pointer_mask
 
 SHAPE = Shape(vocabulary=1024, width=64, layers=3, q_rank=32, kv_rank=32, dense=64, experts=4, used=2, expert=32)
-TEXTS = [f"def f{n}(a, b):\n    c = a + {n}\n    if c > b:\n        return a - b\n    return c * {n % 4}" for n in range(40)]
+TEXTS = [
+    f"def f{n}(a, b):\n    c = a + {n}\n    if c > b:\n        return a - b\n    return c * {n % 4}" for n in range(40)
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +37,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Re
     model = RepairModel(SHAPE)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.normal_(std=parameter.shape[-1] ** -0.5) if parameter.ndim > 1 else parameter.add_(0.1 * torch.randn_like(parameter))
+            parameter.normal_(std=parameter.shape[-1] ** -0.5) if parameter.ndim > 1 else parameter.add_(
+                0.1 * torch.randn_like(parameter)
+            )
         for layer in model.experts():
             layer.bias.normal_(std=0.05)
     paths = {kind: folder / f"{kind}.gguf" for kind in ("f32", "q8_0")}
@@ -59,7 +65,9 @@ def test_quantized_file_stays_close(files: tuple[dict[str, Path], RepairModel, C
     assert divergence < 0.05
 
 
-def test_proposals_are_distinct_best_first_and_obey_the_mask(files: tuple[dict[str, Path], RepairModel, Codec, Path]) -> None:
+def test_proposals_are_distinct_best_first_and_obey_the_mask(
+    files: tuple[dict[str, Path], RepairModel, Codec, Path],
+) -> None:
     """Even a random model's answers are valid edits, each once, none of them the line as it was."""
     paths, _, _, path = files
     llama = Llama(paths["q8_0"], cells=4096, sequences=34, threads=1)

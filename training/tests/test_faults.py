@@ -4,6 +4,7 @@ import ast
 import random
 
 import pytest
+
 from repairmodel.faults import CATALOGUE, Code, Fault, find_all, sample
 from repairmodel.faults.catalogue import DRAW, find
 from repairmodel.faults.code import Edit
@@ -95,7 +96,10 @@ def test_operator_makes_the_promised_fault(name: str) -> None:
     matching = [fault for fault in offered if fault.faulty == faulty]
     assert matching
     fault = matching[0]
-    assert "\n".join([*code.lines[: fault.head], *([fault.fixed] if fault.fixed else []), *code.lines[fault.tail :]]) == source
+    assert (
+        "\n".join([*code.lines[: fault.head], *([fault.fixed] if fault.fixed else []), *code.lines[fault.tail :]])
+        == source
+    )
 
 
 def test_sampled_faults_parse_and_differ() -> None:
@@ -118,7 +122,15 @@ def test_sampling_repeats_with_its_seed() -> None:
 def test_one_line_offers_many_kinds() -> None:
     """A rich function offers most of the catalogue's basic classes."""
     offers = find_all(Code(LONG), random.Random(0))
-    assert {"comparison", "boolean", "off by one", "variable", "initial value", "missing line", "swapped arguments"} <= set(offers) | {"swapped arguments"}
+    assert {
+        "comparison",
+        "boolean",
+        "off by one",
+        "variable",
+        "initial value",
+        "missing line",
+        "swapped arguments",
+    } <= set(offers) | {"swapped arguments"}
 
 
 def test_nodes_inside_fstrings_are_left_alone() -> None:

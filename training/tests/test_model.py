@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed (training/
 pytest.importorskip("tokenizers", reason="tokenizers is not installed (training/requirements.txt)")
 
 import torch.nn.functional as F
+
 from repairmodel import tokenizer, train
 from repairmodel.batches import ANSWER, Batches, Tree, pack
 from repairmodel.model import Grouped, RepairModel, Shape, attend_by_tree, attend_padded, grouped_cuda
@@ -19,7 +20,8 @@ from repairmodel.prompt import BEGIN, BUG, END, FIX, POINTERS, REST, Codec
 
 SMALL = Shape(vocabulary=1024, width=64, layers=2, q_rank=32, kv_rank=32, dense=64, experts=4, used=2, expert=32)
 FUNCTIONS = [
-    f"def f{n}(a, b{n}):\n    total = {n}\n    for item in a:\n        if item > b{n} and item != {n % 7}:\n            total += item * {n % 5}\n"
+    f"def f{n}(a, b{n}):\n    total = {n}\n    for item in a:\n"
+    f"        if item > b{n} and item != {n % 7}:\n            total += item * {n % 5}\n"
     f"    return total - b{n}.get({n % 3}, len(a))"
     for n in range(120)
 ]
@@ -46,11 +48,15 @@ def trees(*shapes: tuple[int, tuple[int, ...]]) -> list[Tree]:
     """Random trees of these sizes."""
     rng = random.Random(0)
     ids = lambda n: [rng.randrange(7, 900) for _ in range(n)]  # noqa: E731
-    return [Tree(trunk=ids(trunk), branches=[(ids(n), 2) for n in branches], operators=[]) for trunk, branches in shapes]
+    return [
+        Tree(trunk=ids(trunk), branches=[(ids(n), 2) for n in branches], operators=[]) for trunk, branches in shapes
+    ]
 
 
 def test_a_branch_is_computed_as_if_it_stood_alone() -> None:
-    """Trunk and siblings shared in one batch give the same hidden states as the sequence by itself: nothing leaks between branches."""
+    """Trunk and siblings shared in one batch give the same hidden states as the sequence by itself: nothing leaks
+    between branches.
+    """
     torch.manual_seed(0)
     model = RepairModel(SMALL).eval()
     for parameter in model.parameters():
@@ -78,7 +84,10 @@ def loop_of_experts(x, share, gate, up, down, counts: list[int]):
 def test_written_out_gradient_of_the_experts_is_right() -> None:
     """Value and gradient are those of the plain loop, an expert without rows included."""
     torch.manual_seed(0)
-    inputs = [torch.randn(*size, dtype=torch.double, requires_grad=True) for size in ((40, 32), (40, 1), (4, 16, 32), (4, 16, 32), (4, 32, 16))]
+    inputs = [
+        torch.randn(*size, dtype=torch.double, requires_grad=True)
+        for size in ((40, 32), (40, 1), (4, 16, 32), (4, 16, 32), (4, 32, 16))
+    ]
     outputs = [run(*inputs, [10, 0, 25, 5]) for run in (Grouped.apply, loop_of_experts)]
     grads = [torch.autograd.grad((out**2).sum(), inputs) for out in outputs]
     assert torch.allclose(*outputs)
@@ -86,12 +95,14 @@ def test_written_out_gradient_of_the_experts_is_right() -> None:
 
 
 def test_grouped_product_of_the_gpu_is_the_same_function() -> None:
-    """The path for GPUs, run here in bf16 on the CPU, agrees with the plain loop within that precision, gradients too."""
+    """The path for GPUs, run in bf16 on the CPU, agrees with the plain loop, gradients too."""
     torch.manual_seed(0)
-    inputs = [torch.randn(*size, requires_grad=True) for size in ((40, 32), (40, 1), (4, 16, 32), (4, 16, 32), (4, 32, 16))]
+    inputs = [
+        torch.randn(*size, requires_grad=True) for size in ((40, 32), (40, 1), (4, 16, 32), (4, 16, 32), (4, 32, 16))
+    ]
     counts = [10, 0, 25, 5]
     fast, plain = grouped_cuda(*inputs, torch.tensor(counts)).float(), loop_of_experts(*inputs, counts)
-    assert float((fast - plain).norm() / plain.norm()) < 0.02
+    assert float((fast - plain).detach().norm() / plain.detach().norm()) < 0.02
     grads = [torch.autograd.grad((out * plain.detach()).sum(), inputs) for out in (fast, plain)]
     assert all(float((a - b).norm() / b.norm()) < 0.05 for a, b in zip(*grads, strict=True))
 
@@ -99,13 +110,18 @@ def test_grouped_product_of_the_gpu_is_the_same_function() -> None:
 def test_orthogonal_updates_have_singular_values_near_one() -> None:
     """Muon's update keeps directions and forgets sizes."""
     values = torch.linalg.svdvals(orthogonal(torch.randn(3, 16, 48)))
-    assert 0.6 < float(values.min())
+    assert float(values.min()) > 0.6
     assert float(values.max()) < 1.3
 
 
 def test_answers_undo_faults(codec: Codec) -> None:
     """Applying the answer to the faulty line gives the fixed text: edits, insertions of lines, removal of the line."""
-    for faulty, fixed in (("    a < b", "    a <= b"), ("    return", "    a = 1\n    return"), ("    break", ""), ("x = 1", "x = 1")):
+    for faulty, fixed in (
+        ("    a < b", "    a <= b"),
+        ("    return", "    a = 1\n    return"),
+        ("    break", ""),
+        ("x = 1", "x = 1"),
+    ):
         answer = codec.answer(faulty, fixed)
         assert answer is not None
         assert codec.apply(faulty, answer) == fixed
@@ -146,10 +162,24 @@ def test_batches_are_pure_functions_of_their_index(codec: Codec) -> None:
 
 def arguments(data: Path, out: Path, *more: str) -> argparse.Namespace:
     sizes = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.as_dict().items() if name != "vocabulary"]
-    return train.parser().parse_args([
-        f"--data={data}", f"--out={out}", "--device=cpu", "--threads=1", "--batch=500", "--warm=2", "--steps=8", "--decay-from=4",
-        "--checks=1", "--log-every=1", "--check-every=100", "--save-every=4", *sizes, *more,
-    ])  # fmt: skip
+    return train.parser().parse_args(
+        [
+            f"--data={data}",
+            f"--out={out}",
+            "--device=cpu",
+            "--threads=1",
+            "--batch=500",
+            "--warm=2",
+            "--steps=8",
+            "--decay-from=4",
+            "--checks=1",
+            "--log-every=1",
+            "--check-every=100",
+            "--save-every=4",
+            *sizes,
+            *more,
+        ]
+    )
 
 
 def test_training_learns_and_resumes_exactly(data: Path, tmp_path: Path) -> None:
@@ -159,7 +189,7 @@ def test_training_learns_and_resumes_exactly(data: Path, tmp_path: Path) -> None
     train.train(arguments(data, tmp_path / "parts", "--resume"))
     whole, parts = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("whole", "parts"))
     assert whole["step"] == parts["step"] == 8
-    first, last = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()][:: 7]
+    first, last = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()][::7]
     assert last["answer"] < first["answer"]
     # The first four steps of "parts" had the same learning rates: min(1, warm) with the decay far away.
     assert all(torch.equal(whole["model"][name], parts["model"][name]) for name in whole["model"])

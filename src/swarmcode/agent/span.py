@@ -21,6 +21,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmcode.agent.edits import edits, names_in
 from swarmcode.agent.protocol import Assignment
 from swarmcode.agent.schedule import schedule
 from swarmcode.agent.window import Window, cut
@@ -43,6 +44,10 @@ POINTERS_NAMED = 2
 """An answer begins with the first token that goes, and the first that stays."""
 
 
+SMALL_EDIT, OWN_WORDS = math.log(0.7), math.log(0.3)
+"""How likely the right answer is one of the small edits of its line, or something else."""
+GROUP = 8
+"""Small edits in a group, of which the model names its favourite."""
 LEAST_SUSPICION = 1e-6
 STRANGE_WORD = 4.0
 """Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
@@ -110,10 +115,62 @@ class SpanPrompt:
     """Tokens of the suspect line."""
     tokens: tuple[int, ...]
     """The whole prompt."""
+    choices: "tuple[Choice, ...]"
+    """The small edits of the line, in groups; may be empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceConstraint:
+    """One of some answers, spelled out: a trie of tokens, each branch ended by the end mark."""
+
+    trie: "Trie"
+    marks: Marks
+
+    def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_]:
+        """Mask of shape (vocabulary,)."""
+        node: Trie = self.trie
+        for token in generated:
+            node = node.get(token, Trie())
+        mask = np.zeros(self.marks.pointers + POINTERS, dtype=np.bool_)
+        mask[list(node)] = True
+        return mask
+
+
+class Trie(dict[int, "Trie"]):
+    """Token -> what may follow it."""
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Adds one branch."""
+        node = self
+        for token in tokens:
+            node = node.setdefault(token, Trie())
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A group of answers from which the model takes one."""
+
+    trie: Trie
+    share: float
+    """Log of the chance that the right one of the line's small edits is in the group, before the model is asked: every
+    kind of edit is as likely, and every edit of a kind."""
+
+    @classmethod
+    def among(cls, answers: Sequence[Sequence[int]], share: float) -> "Choice":
+        """The group of `answers`."""
+        trie = Trie()
+        for answer in answers:
+            trie.add(answer)
+        return cls(trie, share)
 
 
 class SpanAgent:
-    """Asks for one span edit an attempt, line by line over a subtask's suspects."""
+    """Asks for one span edit an attempt, line by line over a subtask's suspects.
+
+    Half of the answers are the model's own words; for the other half it chooses among the well-formed small edits of
+    the line (`edits`), which a small model may find likely and yet hardly ever spells out by itself. An answer's
+    log-probability is taken within its half, so both compete on equal terms for the next test run.
+    """
 
     def __init__(self, engine: Engine, tree: Tree, *, seed: int = 0) -> None:
         self._engine = engine
@@ -151,6 +208,8 @@ class SpanAgent:
             return _attempt(assignment, "gave_up", completion, note="the answer changes nothing")
         score = sum(completion.logprobs) + math.log(max(suspect.score, LEAST_SUSPICION))
         score -= STRANGE_WORD * len(strange_words(suspect.path, old, new_line))
+        choice = _choice(prompt, assignment)
+        score += choice.share + SMALL_EDIT if choice else OWN_WORDS
         return _attempt(assignment, "submitted", completion, diff=diff, score=score)
 
     def _prompt(self, path: str, line: int) -> SpanPrompt | None:
@@ -173,20 +232,56 @@ class SpanAgent:
         before = [self._known(token) for token in self._engine.tokenize(window.before)]
         after = [self._known(token) for token in self._engine.tokenize("\n" + window.after)]
         tokens = (marks.begin, *before, marks.bug, *marked, marks.bug, *after, marks.fix)
-        return SpanPrompt(window, suspect_line, tokens)
+        return SpanPrompt(window, suspect_line, tokens, self._choices(window, suspect_line))
 
     def _known(self, token: int) -> int:
         """Pieces of text whose ids the pointers took are unknown to the model."""
         return self._marks.unknown if token >= self._marks.pointers else token
 
     def _request(self, prompt: SpanPrompt, assignment: Assignment) -> Request:
+        choice = _choice(prompt, assignment)
+        free = SpanConstraint(len(prompt.line), self._marks)
         return Request(
             prompt=(Segment(tokens=prompt.tokens),),
-            sampling=Sampling(temperature=1.0 if assignment.sample else 0.0, max_tokens=LONGEST_ANSWER),
+            sampling=Sampling(temperature=0.0 if choice or not assignment.sample else 1.0, max_tokens=LONGEST_ANSWER),
             seeds=(assignment.seed,),
             stop_tokens=(self._marks.end,),
-            constraint=SpanConstraint(len(prompt.line), self._marks),
+            constraint=ChoiceConstraint(choice.trie, self._marks) if choice else free,
         )
+
+    def _choices(self, window: Window, line: tuple[int, ...]) -> tuple[Choice, ...]:
+        """All small edits of a line together, then in small groups of a kind, then one by one: the model names its
+        favourite of each, so that its own order is followed first and nothing is left out in the end."""
+        names, attributes = names_in(window.before + window.after)
+        kinds = []
+        for kind in edits(window.line, names, attributes):
+            answers = [self._answer(line, self._engine.tokenize(new)) for new in kind]
+            kinds.append([answer for answer in answers if answer is not None])
+        kinds = [kind for kind in kinds if kind]
+        whole = [Choice.among([answer for kind in kinds for answer in kind], 0.0)] if kinds else []
+        groups = [
+            Choice.among(kind[start : start + size], math.log(len(kind[start : start + size]) / len(kind) / len(kinds)))
+            for size in (GROUP, 1)
+            for kind in kinds
+            for start in range(0, len(kind), size)
+        ]
+        return (*whole, *sorted(groups, key=lambda group: -group.share))
+
+    def _answer(self, old: Sequence[int], new: Sequence[int]) -> tuple[int, ...] | None:
+        """The shortest answer that makes `new` of `old`; None where the model cannot say it."""
+        same = next((place for place, (one, two) in enumerate(zip(old, new, strict=False)) if one != two), None)
+        start = min(len(old), len(new)) if same is None else same
+        end = 0
+        while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+            end += 1
+        inserted = new[start : len(new) - end]
+        never = {*self._marks.never, self._marks.end}
+        if len(inserted) > LONGEST_ANSWER - POINTERS_NAMED - 1 or any(
+            token in never or token >= self._marks.pointers for token in inserted
+        ):
+            return None
+        first = self._marks.pointers
+        return first + start, first + len(old) - end, *inserted, self._marks.end
 
     def _replaced(self, prompt: SpanPrompt, completion: Completion) -> tuple[str | None, str]:
         """The new line, or None and why there is none."""
@@ -200,6 +295,12 @@ class SpanAgent:
             return self._engine.detokenize(tokens).decode(), ""
         except UnicodeDecodeError:
             return None, "the answer is no UTF-8"
+
+
+def _choice(prompt: SpanPrompt, assignment: Assignment) -> Choice | None:
+    """Every second answer is a choice, while there are groups to choose from."""
+    place, odd = divmod(assignment.sample, 2)
+    return prompt.choices[place] if odd and place < len(prompt.choices) else None
 
 
 def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:

@@ -17,9 +17,9 @@ import asyncio
 import ctypes
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -46,8 +46,8 @@ Layout = Literal["streams", "unified"]
 
 _STREAM_CONTEXT = 512
 """Longest context, in tokens, for which streams are chosen."""
-_MAX_SEATS = 256
-"""Sequence ids that llama.cpp can tell apart."""
+_MAX_SEATS = 255
+"""Sequence ids that llama.cpp can tell apart, less one."""
 _SPARE_SEATS = 28
 """Seats that only keep prefixes, beside those that run."""
 _PRIVATE_CELLS = 2048
@@ -123,16 +123,18 @@ class LlamaBackend:
         except ModelError:
             lib.llama_model_free(self._model)
             raise
-        self._memory = lib.llama_get_memory(self._context)
-        self._streams = Streams(self.capacity.seats) if self._layout == "streams" else None
-        self._batch = _Batch(self.capacity.chunk)
+        memory = lib.llama_get_memory(self._context)
+        streams = self._layout == "streams"
+        self._cells = _StreamCells(memory, self.capacity.seats) if streams else _UnifiedCells(memory)
+        self._batch = _Batch(self.capacity.chunk + 1)
 
     def _open_context(self, threads: int) -> Any:
         capacity = self.capacity
         params = lib.llama_context_default_params()
-        params.n_ctx = capacity.cells
-        params.n_batch = params.n_ubatch = capacity.chunk
-        params.n_seq_max = params.n_outputs_max = capacity.seats
+        companion = self._layout == "streams"
+        params.n_ctx = capacity.cells + companion * capacity.context
+        params.n_batch = params.n_ubatch = capacity.chunk + companion
+        params.n_seq_max = params.n_outputs_max = capacity.seats + companion
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = self._layout == "unified"
         params.flash_attn_type = _FLASH[self._layout]
@@ -182,18 +184,19 @@ class LlamaBackend:
 
     def run(self, step: Step) -> Sequence[NDArray[np.float32]]:
         for change in step.changes:
-            self._apply(change)
-        if not step.tokens:
-            return ()
-        places = self._batch.fill(step, self._sequence_ids(step.seats))
-        code = lib.llama_decode(self._context, self._batch.struct)
-        if code:
-            raise StepFailed(f"llama_decode gave {code} for {len(step.tokens)} tokens: {_LOG.complaint()}")
-        if not step.reads:
-            return ()
-        shape = (len(step.reads), self.vocabulary)
-        logits = np.ctypeslib.as_array(lib.llama_get_logits(self._context), shape=shape)
-        return [logits[place] for place in places]
+            self._cells.apply(change)
+        rows: dict[int, NDArray[np.float32]] = {}
+        calls = self._cells.calls(step) if step.tokens else []
+        for number, call in enumerate(calls, 1):
+            wanted = self._batch.fill(call)
+            code = lib.llama_decode(self._context, self._batch.struct)
+            if code:
+                raise StepFailed(f"llama_decode gave {code} for {call.rows.size} tokens: {_LOG.complaint()}")
+            if wanted.size:
+                shape = (wanted.size, self.vocabulary)
+                logits = np.ctypeslib.as_array(lib.llama_get_logits(self._context), shape=shape)
+                rows.update(zip(wanted.tolist(), logits if number == len(calls) else logits.copy(), strict=True))
+        return [rows[read.row] for read in step.reads]
 
     def interrupt(self) -> None:
         self._interrupted[0] = b"!"
@@ -209,24 +212,65 @@ class LlamaBackend:
         if not self._model:
             raise EngineLost("the engine was closed", "run it again")
 
-    def _sequence_ids(self, seats: list[int]) -> NDArray[np.int32]:
-        """llama.cpp's sequence id of each seat, after moving streams so that those of a step are neighbours."""
-        if not self._streams:
-            return np.array(seats, np.int32)
-        used = dict.fromkeys(seats)
-        for move in self._streams.gather(used):
-            lib.llama_memory_seq_cp(self._memory, move.source, move.target, -1, -1)
-            lib.llama_memory_seq_rm(self._memory, move.source, -1, -1)
-        ids = {seat: self._streams.fill(seat) for seat in used}
-        return np.array([ids[seat] for seat in seats], np.int32)
 
-    def _apply(self, change: Change) -> None:
-        if not self._streams:
-            if isinstance(change, Copy):
-                lib.llama_memory_seq_cp(self._memory, change.source, change.target, 0, change.length)
-            else:
-                lib.llama_memory_seq_rm(self._memory, change.seat, change.length, -1)
-        elif isinstance(change, Copy):
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one `llama_decode` computes. All columns have the same length."""
+
+    tokens: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    """llama.cpp's sequence ids, ascending."""
+    wanted: NDArray[np.int8]
+    """1 where logits are wanted."""
+    rows: NDArray[np.intp]
+    """Which row of the step each is."""
+
+    def part(self, chosen: NDArray[np.bool_]) -> "_Call":
+        return _Call(*(getattr(self, name)[chosen] for name in self.__slots__))
+
+
+def _columns(step: Step, ids: Sequence[int]) -> _Call:
+    """All rows of a step, by ascending sequence id."""
+    places = np.array(ids, np.int32)
+    wanted = np.zeros(places.size, np.int8)
+    wanted[[read.row for read in step.reads]] = 1
+    order = np.argsort(places, kind="stable")
+    tokens, positions = np.array(step.tokens, np.int32), np.array(step.positions, np.int32)
+    return _Call(tokens[order], positions[order], places[order], wanted[order], order)
+
+
+class _UnifiedCells:
+    """One pool of cells: seats are llama.cpp's sequence ids, and what they share is stored once."""
+
+    def __init__(self, memory: Any) -> None:
+        self._memory = memory
+
+    def apply(self, change: Change) -> None:
+        if isinstance(change, Copy):
+            lib.llama_memory_seq_cp(self._memory, change.source, change.target, 0, change.length)
+        else:
+            lib.llama_memory_seq_rm(self._memory, change.seat, change.length, -1)
+
+    def calls(self, step: Step) -> list[_Call]:
+        return [_columns(step, step.seats)]
+
+
+class _StreamCells:
+    """A stream of cells for each seat, and one more for a companion.
+
+    What must not show in the answers: llama.cpp cuts sequences of unequal length into pieces, and its kernels sum one
+    token otherwise than several, and one sequence otherwise than several. So only sequences with equally many tokens
+    are computed together, and one that decodes by itself is accompanied by a token that nobody asked for.
+    """
+
+    def __init__(self, memory: Any, seats: int) -> None:
+        self._memory = memory
+        self._streams = Streams(seats + 1)
+        self._companion = seats
+
+    def apply(self, change: Change) -> None:
+        if isinstance(change, Copy):
             source, target = self._streams.of(change.source), self._streams.fill(change.target)
             lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)  # streams are only ever copied whole
             lib.llama_memory_seq_rm(self._memory, target, change.length, -1)
@@ -234,6 +278,27 @@ class LlamaBackend:
             lib.llama_memory_seq_rm(self._memory, self._streams.of(change.seat), change.length, -1)
             if not change.length:
                 self._streams.empty(change.seat)
+
+    def calls(self, step: Step) -> list[_Call]:
+        """Decoding comes last, and with it most of the logits."""
+        lib.llama_memory_seq_rm(self._memory, self._streams.of(self._companion), -1, -1)
+        tokens = Counter(step.seats)
+        decoding = [seat for seat, count in tokens.items() if count == 1]
+        if len(decoding) == 1:
+            decoding.append(self._companion)
+            step = replace(
+                step,
+                tokens=[*step.tokens, 0],
+                positions=[*step.positions, 0],
+                seats=[*step.seats, self._companion],
+            )
+        for move in self._streams.gather(decoding):
+            lib.llama_memory_seq_cp(self._memory, move.source, move.target, -1, -1)
+            lib.llama_memory_seq_rm(self._memory, move.source, -1, -1)
+        ids = {seat: self._streams.fill(seat) for seat in tokens} | {self._companion: self._streams.of(self._companion)}
+        columns = _columns(step, [ids[seat] for seat in step.seats])
+        counts = np.bincount(columns.ids)[columns.ids]
+        return [columns.part(counts == count) for count in np.unique(counts)[::-1]]
 
 
 class LlamaGrammar:
@@ -298,20 +363,15 @@ class _Batch:
             self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def fill(self, step: Step, ids: NDArray[np.int32]) -> NDArray[np.intp]:
-        """Puts the step in, ordered by sequence id; which row of the logits each of its reads will find."""
-        count = len(step.tokens)
-        order = np.argsort(ids, kind="stable")
-        wanted = np.zeros(count, np.int8)
-        wanted[[read.row for read in step.reads]] = 1
-        self._tokens[:count] = np.array(step.tokens, np.int32)[order]
-        self._positions[:count] = np.array(step.positions, np.int32)[order]
-        self._ids[:count] = ids[order]
-        self._wanted[:count] = wanted[order]
+    def fill(self, call: _Call) -> NDArray[np.intp]:
+        """Puts the call in; which rows of the step it gives logits of, in order."""
+        count = call.rows.size
+        self._tokens[:count] = call.tokens
+        self._positions[:count] = call.positions
+        self._ids[:count] = call.ids
+        self._wanted[:count] = call.wanted
         self.struct.n_tokens = count
-        rows = np.empty(count, np.intp)
-        rows[order] = np.cumsum(self._wanted[:count]) - 1
-        return rows[[read.row for read in step.reads]]
+        return call.rows[call.wanted > 0]
 
 
 class _Log:
@@ -382,6 +442,7 @@ def _capacity(model: ModelFile, room: Room, context: int, layout: Layout, sharin
         seats=seats,
         cells=cells,
         context=min(context, cells),
-        chunk=max(_CHUNK, room.agents),
+        chunk=max(_CHUNK, room.agents + 2),
         sharing=sharing,
+        exact=layout == "streams",
     )

@@ -74,6 +74,8 @@ class Scheduler:
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
+        self._least = 2 if capacity.exact else 1
+        """Fewest tokens of a prompt that are computed at once, if it has as many."""
         self._cache = Cache(seats=capacity.seats, cells=capacity.cells, sharing=capacity.sharing)
         self._next = 0
         self._sequences: dict[int, _Sequence] = {}
@@ -140,7 +142,7 @@ class Scheduler:
         budget = self.capacity.chunk
         pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in self._running]
         for count, sequence in [one for one in pending if one[0] == 1] + [one for one in pending if one[0] > 1]:
-            budget -= self._compute(step, sequence, min(count, budget))
+            budget -= self._compute(step, sequence, self._piece(count, budget))
         self._admit(step, budget)
         assert step.tokens or not self._sequences
         step.changes = self._cache.changes()
@@ -156,7 +158,7 @@ class Scheduler:
                 self._leave(sequence)
                 sequence.tokens.append(token)
             if token is None or len(sequence.tokens) >= sequence.limit:
-                self._end(sequence, keep=len(sequence.tokens))
+                self._end(sequence, keep=sequence.prompt if self.capacity.exact else len(sequence.tokens))
 
     def abandon(self) -> tuple[int, ...]:
         """The planned step failed: the sequences in it end, and their seats are emptied. Their ids."""
@@ -167,9 +169,16 @@ class Scheduler:
             self._end(sequence, keep=0)
         return tuple(sequence.id for sequence in lost)
 
+    def _piece(self, pending: int, budget: int) -> int:
+        """How many of the pending tokens of a sequence are computed in a step: neither too few, nor all but too few."""
+        piece = min(pending, budget)
+        if piece < pending:
+            piece = min(piece, pending - self._least)
+        return piece if piece >= min(self._least, pending) else 0
+
     def _compute(self, step: Step, sequence: _Sequence, count: int) -> int:
         """Puts the next `count` tokens of a running sequence into the step."""
-        if count <= 0:
+        if not count:
             return 0
         start = self._cache.ready(sequence.seat)
         end = start + count
@@ -196,7 +205,7 @@ class Scheduler:
                 admitted = self._fork(step, sequence)
                 if not admitted:
                     return
-            elif budget <= 0:
+            elif budget < 2 * self._least - 1:  # too little for a piece, whatever it leaves
                 admitted = False
             else:
                 match = self._match(sequence, matches)
@@ -205,7 +214,8 @@ class Scheduler:
                     return
                 if admitted:
                     step.reused += match.length
-                    budget -= self._compute(step, sequence, min(len(sequence.tokens) - match.length, budget))
+                    piece = self._piece(len(sequence.tokens) - match.length, budget)
+                    budget -= self._compute(step, sequence, piece)
             index += not admitted
 
     def _is_twin(self, sequence: _Sequence) -> bool:
@@ -213,13 +223,14 @@ class Scheduler:
         return self.capacity.sharing and sequence.twins.source is not None and not sequence.answered
 
     def _match(self, sequence: _Sequence, known: dict[int, Match]) -> Match:
-        """What of the sequence is in the cache. The last token is computed anew in any case, for its logits."""
+        """What of the sequence is in the cache. Its end is computed anew in any case, for the logits."""
+        limit = max(0, len(sequence.tokens) - self._least)
         if sequence.answered:
-            return self._cache.match(sequence.tokens, len(sequence.tokens) - 1)
+            return self._cache.match(sequence.tokens, limit)
         key = id(sequence.twins)
         found = known.get(key)
         if found is None or found.coming - found.length < WORTH_WAITING:
-            found = known[key] = self._cache.match(sequence.tokens, sequence.prompt - 1)
+            found = known[key] = self._cache.match(sequence.tokens, limit)
         return found
 
     def _start(self, sequence: _Sequence, match: Match) -> bool:

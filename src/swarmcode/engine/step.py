@@ -21,9 +21,13 @@ class Capacity:
     """Tokens computed in one step. At least `running`, so that decoding never stalls behind prompts."""
     sharing: bool = True
     """Whether a part of a sequence can be copied and cut off; recurrent models cannot."""
+    exact: bool = False
+    """Whether answers must not depend, to the last bit, on what was computed before and beside them. Kernels for one
+    token sum in another order than those for several, so a prompt is then never computed one token at a time, and
+    what was decoded is not kept as a prefix. Holds unless cells run short."""
 
     def __post_init__(self) -> None:
-        assert 0 < self.running <= min(self.seats, self.chunk)
+        assert 0 < self.running <= min(self.seats, self.chunk - 2 * self.exact)
         assert 0 < self.context <= self.cells
 
 

@@ -43,34 +43,40 @@ class Streams:
     def gather(self, seats: Iterable[int]) -> list[Move]:
         """Moves after which the streams of `seats` are 0, 1, 2, ... in some order.
 
-        A stream that is in the way is moved to an empty one above them; where there is none, it stays, and so does
-        the one whose place it has.
+        Needs one stream that holds nothing; where there is none, what lies in the way may stay there.
         """
-        wanted = {self._stream[seat] for seat in seats}
-        first = range(len(wanted))
-        holes = sorted((stream for stream in first if stream not in wanted), key=self._filled.__contains__)
-        outside = sorted(wanted.difference(first), key=self._filled.__contains__, reverse=True)
-        moves = []
-        for hole, source in zip(holes, outside, strict=True):
+        moves: list[Move] = []
+        gathered = list(seats)
+        while misplaced := self._misplaced(gathered):
+            hole, source = misplaced
             if hole in self._filled and source in self._filled:
-                refuge = self._refuge(len(wanted), wanted)
+                refuge = self._refuge(len(gathered))
                 if refuge < 0:
-                    continue
-                moves.append(self._move(hole, refuge))
-            if hole in self._filled:
+                    break
+                moves += [self._move(hole, refuge), self._move(source, hole)]
+            elif hole in self._filled:
                 moves.append(self._move(hole, source))
             elif source in self._filled:
                 moves.append(self._move(source, hole))
             else:
                 self._swap(source, hole)
-            wanted.remove(source)
-            wanted.add(hole)
         return moves
 
-    def _refuge(self, start: int, wanted: set[int]) -> int:
-        """An empty stream from `start` on that no seat of the step has; -1: there is none."""
-        taken = self._filled | wanted
-        return next((stream for stream in range(len(self._seat) - 1, start - 1, -1) if stream not in taken), -1)
+    def _misplaced(self, seats: list[int]) -> tuple[int, int] | None:
+        """A stream among the first that none of the seats has, and one behind them that one has; those first that
+        can change places with the fewest moves."""
+        wanted = {self._stream[seat] for seat in seats}
+        holes = [stream for stream in range(len(seats)) if stream not in wanted]
+        if not holes:
+            return None
+        hole = min(holes, key=self._filled.__contains__)
+        behind = [stream for stream in wanted if stream >= len(seats)]
+        return hole, (min if hole in self._filled else max)(behind, key=self._filled.__contains__)
+
+    def _refuge(self, first: int) -> int:
+        """A stream that holds nothing, from `first` on if possible; -1: there is none."""
+        places = (*range(len(self._seat) - 1, first - 1, -1), *range(first))
+        return next((stream for stream in places if stream not in self._filled), -1)
 
     def _move(self, source: int, target: int) -> Move:
         self._swap(source, target)

@@ -8,9 +8,10 @@ import asyncio
 import socket
 import struct
 
+from swarmcode.sandbox.line import COMPLAINT_BYTES, last_line
+
 HEADER = struct.Struct(">BxxxL")
 STDERR = 2
-COMPLAINT_BYTES = 4096
 
 
 class Attached:
@@ -46,8 +47,7 @@ class Attached:
     @property
     def complaint(self) -> str:
         """The last line on standard error."""
-        lines = self._errors.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return last_line(self._errors.decode(errors="replace"))
 
     async def close(self) -> None:
         self._writer.close()

@@ -134,18 +134,24 @@ class SupervisedBox:
             return self._line
         line = await self._launch()
         try:
-            await self._demand(line, {"do": "start", **asdict(self._layout)})
-            self._clean = not self._applied
-            if self._applied:
-                await self._apply(line, self._applied)
+            await self._fill(line)
         except Broken as fault:
+            reason = await line.complaint() or str(fault)
             await finish(line.end())
-            raise SandboxLost(f"a box could not be started: {await line.complaint() or fault}") from fault
+            raise SandboxLost(f"a box could not be started: {reason}") from fault
         except BaseException:
             await finish(line.end())
             raise
         self._line = line
         return line
+
+    async def _fill(self, line: Line) -> None:
+        await self._demand(line, {"do": "start", **asdict(self._layout)})
+        self._clean = not self._applied
+        if self._applied:
+            await self._apply(line, self._applied)
+        if self._closed:
+            raise SandboxLost("the box was closed while it was made")
 
     async def _apply(self, line: Line, changes: Changes) -> None:
         request = {"do": "apply", "changes": [[path, content is not None] for path, content in changes.items()]}
@@ -246,6 +252,29 @@ class SupervisedBox:
             "file_bytes": limits.file_mb * MB,
         }
         return request, list(command.inputs.values())
+
+
+class OpenBoxes:
+    """The boxes of one sandbox, so that none outlives it."""
+
+    def __init__(self) -> None:
+        self._boxes: set[SupervisedBox] = set()
+
+    async def open(self, box: SupervisedBox) -> SupervisedBox:
+        """Opens a box; one that does not open is closed."""
+        self._boxes.add(box)
+        try:
+            await box.open()
+        except BaseException:
+            self._boxes.discard(box)
+            await box.close()
+            raise
+        return box
+
+    async def close(self) -> None:
+        """Closes all of them. Idempotent."""
+        boxes, self._boxes = self._boxes, set()
+        await asyncio.gather(*(box.close() for box in boxes))
 
 
 def _result(reply: Reply) -> CommandResult:

@@ -19,13 +19,13 @@ from pathlib import Path
 
 from swarmcode.errors import SandboxLost, SandboxUnavailable
 from swarmcode.sandbox import host
-from swarmcode.sandbox.box import MB, Layout, Restraint, SupervisedBox
+from swarmcode.sandbox.box import MB, Layout, OpenBoxes, Restraint, SupervisedBox
 from swarmcode.sandbox.line import Line, PipeLine, child
-from swarmcode.sandbox.owner import Owner, remove_folder, sweep_folders
+from swarmcode.sandbox.owner import Owner, sweep_folders
 from swarmcode.sandbox.plan import SHM, TMP, Plan, plan
 from swarmcode.sandbox.protocol import Base, Box, Limits, Toolchain
 from swarmcode.sandbox.shield import acquire, finish
-from swarmcode.sandbox.stage import readable
+from swarmcode.sandbox.stage import Stage
 
 OLDEST = (0, 7)
 """The first bubblewrap that limits the size of a tmpfs."""
@@ -49,12 +49,9 @@ class BwrapSandbox:
 
     def __init__(self, program: str, owner: Owner) -> None:
         self._program = program
-        self._owner = owner
-        self._boxes: set[SupervisedBox] = set()
-        self._staged: dict[Path, Path] = {}
-        self._folder: Path | None = None
+        self._stage = Stage(owner)
+        self._boxes = OpenBoxes()
         self._opened = 0
-        self._preparing = asyncio.Lock()
 
     @classmethod
     async def connect(cls, *, run: str) -> "BwrapSandbox":
@@ -72,21 +69,12 @@ class BwrapSandbox:
         return sandbox
 
     async def open(self, base: Base, toolchain: Toolchain, limits: Limits) -> Box:
-        async with self._preparing:
-            source = await self._source(base.root)
+        source = base.root if os.geteuid() != 0 else await self._stage.source(base.root)
         uid = self._next_uid()
-        made = plan(source, base.home, toolchain, limits, system=True, nested=True, uid=uid)
+        made = await asyncio.to_thread(plan, source, base.home, toolchain, limits, system=True, nested=True, uid=uid)
         restraint = Restraint(rlimits=_rlimits(limits), filtered=True, memory=True)
         launch = partial(self._launch, made, uid)
-        box = SupervisedBox(launch, made.layout, limits, made.env, restraint)
-        self._boxes.add(box)
-        try:
-            await box.open()
-        except BaseException:
-            self._boxes.discard(box)
-            await box.close()
-            raise
-        return box
+        return await self._boxes.open(SupervisedBox(launch, made.layout, limits, made.env, restraint))
 
     async def sweep(self) -> int:
         # A box ends with its owner, by itself: only folders can be left.
@@ -96,21 +84,8 @@ class BwrapSandbox:
         await finish(self._close())
 
     async def _close(self) -> None:
-        boxes, self._boxes = self._boxes, set()
-        await asyncio.gather(*(box.close() for box in boxes))
-        if self._folder is not None:
-            await asyncio.to_thread(remove_folder, self._folder)
-            self._folder = None
-            self._staged.clear()
-
-    async def _source(self, root: Path) -> Path:
-        """The base as a folder that the box's user can read."""
-        if os.geteuid() != 0:
-            return root
-        if root not in self._staged:
-            self._folder = self._folder or self._owner.new_folder()
-            self._staged[root] = await asyncio.to_thread(readable, root, self._folder)
-        return self._staged[root]
+        await self._boxes.close()
+        await self._stage.close()
 
     def _next_uid(self) -> int | None:
         """The user that a box is to become; None where it stays who we are."""
@@ -140,9 +115,9 @@ class BwrapSandbox:
             env={},
             mounts=(*host.supervisor().mounts, *host.system()),
         )
-        line = await child([self._program, *_arguments(nowhere, {}, None)], ())
+        line = await child([self._program, *_arguments(nowhere, {}, None)])
         try:
-            await line.hang_up()
+            line.hang_up()
             if code := await line.wait():
                 reason = await line.complaint() or f"it ended with {code}"
                 raise SandboxUnavailable(f"bubblewrap does not work here: {reason}", ALLOW)
@@ -203,7 +178,7 @@ def _own() -> int:
 
 
 async def _check_version(program: str) -> None:
-    line = await child([program, "--version"], ())
+    line = await child([program, "--version"])
     text = (await line.rest()).decode(errors="replace").strip()
     await line.end()
     if _numbers(text) < OLDEST:

@@ -14,7 +14,7 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,13 +28,13 @@ from docker.types import LogConfig, Mount, Ulimit
 from swarmcode.errors import SandboxLost, SandboxUnavailable
 from swarmcode.sandbox import host, image
 from swarmcode.sandbox.attach import Attached
-from swarmcode.sandbox.box import MB, Restraint, SupervisedBox
+from swarmcode.sandbox.box import MB, OpenBoxes, Restraint, SupervisedBox
 from swarmcode.sandbox.line import Cause, Line
-from swarmcode.sandbox.owner import Owner, remove_folder, sweep_folders
+from swarmcode.sandbox.owner import Owner, sweep_folders
 from swarmcode.sandbox.plan import SHM, Plan, plan
 from swarmcode.sandbox.protocol import Base, Box, Limits, Toolchain
 from swarmcode.sandbox.shield import acquire, finish
-from swarmcode.sandbox.stage import readable
+from swarmcode.sandbox.stage import Stage
 
 T = TypeVar("T")
 
@@ -53,6 +53,7 @@ FAULTS = (DockerException, requests.RequestException, OSError)
 START = "Start Docker (`systemctl start docker`, or `dockerd` as root), or use --sandbox bwrap."
 ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
 KILLED = "137"
+EVENT_TRIES, EVENT_PAUSE = 20, 0.1
 RUN_LABEL = "swarmcode.run"
 RESTRAINT = Restraint(rlimits={"MSGQUEUE": 0}, filtered=True)
 
@@ -65,35 +66,28 @@ class DockerSandbox:
 
     def __init__(self, engine: "_Engine", owner: Owner) -> None:
         self._engine = engine
-        self._owner = owner
-        self._boxes: set[SupervisedBox] = set()
-        self._staged: dict[Path, Path] = {}
-        self._folder: Path | None = None
+        self._stage = Stage(owner)
+        self._boxes = OpenBoxes()
         self._preparing = asyncio.Lock()
 
     @classmethod
     async def connect(cls, *, run: str, image: str = "") -> "DockerSandbox":
-        """Finds the engine. Raises `SandboxUnavailable` where none answers, or where `image` cannot be had."""
+        """Finds the engine. Raises `SandboxUnavailable` where none answers."""
         owner = Owner.current(run)
         engine = await asyncio.to_thread(_Engine, owner, image)
         return cls(engine, owner)
 
     async def open(self, base: Base, toolchain: Toolchain, limits: Limits) -> Box:
+        host.check_home(base.home)
         async with self._preparing:
-            host.check_home(base.home)
             await _call(self._engine.fetch)
-            source = await self._source(base.root)
-            made = plan(source, base.home, toolchain, limits, system=not self._engine.image, nested=False)
+            source = base.root if self._engine.same_user else await self._stage.source(base.root)
+            made = await asyncio.to_thread(
+                plan, source, base.home, toolchain, limits, system=not self._engine.image, nested=False
+            )
             name = await _call(partial(self._engine.prepare, made.links))
-        box = SupervisedBox(partial(self._launch, name, made, limits), made.layout, limits, made.env, RESTRAINT)
-        self._boxes.add(box)
-        try:
-            await box.open()
-        except BaseException:
-            self._boxes.discard(box)
-            await box.close()
-            raise
-        return box
+        launch = partial(self._launch, name, made, limits)
+        return await self._boxes.open(SupervisedBox(launch, made.layout, limits, made.env, RESTRAINT))
 
     async def sweep(self) -> int:
         await asyncio.to_thread(sweep_folders)
@@ -103,22 +97,9 @@ class DockerSandbox:
         await finish(self._close())
 
     async def _close(self) -> None:
-        boxes, self._boxes = self._boxes, set()
-        await asyncio.gather(*(box.close() for box in boxes))
-        if self._folder is not None:
-            await asyncio.to_thread(remove_folder, self._folder)
-            self._folder = None
-            self._staged.clear()
+        await self._boxes.close()
+        await self._stage.close()
         await asyncio.to_thread(self._engine.close)
-
-    async def _source(self, root: Path) -> Path:
-        """The base as a folder that the box's user can read."""
-        if self._engine.same_user:
-            return root
-        if root not in self._staged:
-            self._folder = self._folder or self._owner.new_folder()
-            self._staged[root] = await asyncio.to_thread(readable, root, self._folder)
-        return self._staged[root]
 
     async def _launch(self, name: str, plan: Plan, limits: Limits) -> Line:
         started = time.time()
@@ -210,14 +191,14 @@ class _Engine:
     def cause(self, container: Container, since: float) -> Cause:
         """Why a container has ended. Raises `SandboxLost` where its command is not to blame."""
         wanted = {"container": container.id, "event": ["oom", "kill", "die"]}
-        events = self._client.events(since=f"{since:.3f}", until=f"{time.time() + 1:.3f}", filters=wanted, decode=True)
-        try:
-            cause = _cause(events)
-        finally:
-            events.close()
-        if cause is None:
-            raise SandboxLost(f"the container {container.short_id} was taken away", "Is someone removing containers?")
-        return cause
+        for _ in range(EVENT_TRIES):
+            # Only what has happened so far: a stream that is left half read would leave its connection open.
+            until = f"{time.time():.3f}"
+            events = list(self._client.events(since=f"{since:.3f}", until=until, filters=wanted, decode=True))
+            if events and events[-1]["Action"] == "die":
+                return _cause(events)
+            time.sleep(EVENT_PAUSE)
+        raise SandboxLost(f"the container {container.short_id} does not answer, and has not ended either")
 
     def remove(self, container: Container) -> None:
         """Kills and removes; afterwards it is gone, unless the engine is."""
@@ -237,7 +218,8 @@ class _Engine:
 
     def sweep(self) -> int:
         removed = 0
-        for container in self._client.containers.list(all=True, filters={"label": RUN_LABEL}):
+        found = self._client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True)
+        for container in found:
             owner = Owner.from_labels(container.labels)
             if owner is not None and owner.gone:
                 self.remove(container)
@@ -284,28 +266,22 @@ class _Engine:
         }
 
 
-def _cause(events: Iterable[dict[str, Any]]) -> Cause | None:
-    """What a container's own events say of its end; None where somebody else ended it."""
-    killed = False
-    for event in events:
-        match event["Action"]:
-            case "oom":
-                return "memory"
-            case "kill":
-                killed = True
-            case "die":
-                if killed:
-                    return None
-                # Only the kernel can kill the first process of a box, and only for want of memory.
-                return "memory" if event["Actor"]["Attributes"].get("exitCode") == KILLED else ""
-    return None
+def _cause(events: Sequence[dict[str, Any]]) -> Cause:
+    """What a container's own events say of its end. Raises `SandboxLost` where somebody else ended it."""
+    actions = {event["Action"] for event in events}
+    if "oom" in actions:
+        return "memory"
+    if "kill" in actions:
+        raise SandboxLost("a container was taken away under a command", "Is someone removing containers?")
+    # Only the kernel can kill the first process of a box, and only for want of memory.
+    return "memory" if events[-1]["Actor"]["Attributes"].get("exitCode") == KILLED else ""
 
 
-def _detached(stream: socket.SocketIO) -> socket.socket:
-    """The socket under what the SDK gives, which otherwise leaves closing it to chance."""
-    given: socket.socket = stream._sock  # type: ignore[attr-defined]
-    connection = given.dup()
-    stream.close()
+def _detached(stream: Any) -> socket.socket:
+    """The connection under what the SDK gives. The SDK's own part of it is closed here, which it leaves to chance."""
+    given = stream._sock
+    connection: socket.socket = given.dup()
+    stream._response.close()
     given.close()
     return connection
 

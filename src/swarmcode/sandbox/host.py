@@ -52,7 +52,10 @@ TABLES = (
 )
 """Of /etc: tables that programs look things up in, and that hold no secret."""
 
+FLAGS = ("-I", "-S", "-B", "-X", "utf8")
+"""How the supervisor's Python is called: isolated from variables and site packages; writes no bytecode."""
 EXTENSIONS = ("_ctypes", "resource", "select", "_struct", "_json", "_blake2", "math", "_random", "fcntl")
+"""Modules of the standard library that the supervisor loads, where they are libraries of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,10 +124,6 @@ def supervisor() -> Program:
     ]
     start = (f"{PLACE}/lib/{loader.name}", "--library-path", f"{PLACE}/lib", f"{PLACE}/python/bin/{version}")
     return Program(argv=(*start, *FLAGS, f"{PLACE}/supervisor"), mounts=tuple(own))
-
-
-FLAGS = ("-I", "-S", "-B", "-X", "utf8")
-"""Isolated from variables and site packages; writes no bytecode."""
 
 
 def passwd(uid: int, gid: int) -> str:

@@ -137,12 +137,18 @@ def _interpreters(python: Path, settings: Mapping[str, str], repo: Path) -> Iter
 
 def _settings(prefix: Path) -> dict[str, str]:
     """What `pyvenv.cfg` says; empty where there is none."""
-    try:
-        text = (prefix / "pyvenv.cfg").read_text(errors="replace")
-    except OSError:
+    if not (prefix / "pyvenv.cfg").is_file():
         return {}
-    pairs = (line.partition("=") for line in text.splitlines())
+    pairs = (line.partition("=") for line in _text(prefix / "pyvenv.cfg").splitlines())
     return {name.strip().lower(): value.strip() for name, _, value in pairs} or {"": ""}
+
+
+def _text(path: Path) -> str:
+    """A file's text without NULs, which no path survives; empty where it cannot be read."""
+    try:
+        return path.read_text(errors="replace").replace("\0", "")
+    except OSError:
+        return ""
 
 
 def _ask(python: Path, repo: Path, environ: Mapping[str, str]) -> tuple[Path, str, Path] | None:
@@ -185,7 +191,7 @@ def _own_sites(prefix: Path, version: str) -> Iterator[Path]:
 
 def _sources(site: Path) -> Iterator[Path]:
     for settings in sorted(site.glob("*.pth")):
-        for line in settings.read_text(errors="replace").splitlines():
+        for line in _text(settings).splitlines():
             if line.strip() and not line.startswith(("#", "import ", "import\t")):
                 yield from _outside(site, line.strip())
     for finder in sorted(site.glob("__editable__*_finder.py")):
@@ -202,15 +208,21 @@ def _outside(site: Path, place: str) -> Iterator[Path]:
 def _mapping(finder: Path) -> Iterator[str]:
     """Folders of packages in the finder that setuptools writes for an editable install."""
     try:
-        body = ast.parse(finder.read_text(errors="replace")).body
-    except SyntaxError:
+        body = ast.parse(_text(finder)).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in body:
-        if isinstance(node, ast.AnnAssign | ast.Assign) and node.value is not None:
-            target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-            if isinstance(target, ast.Name) and target.id == "MAPPING":
-                try:
-                    places = ast.literal_eval(node.value)
-                except ValueError:
-                    return
-                yield from (str(place) for place in dict(places).values())
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(node, ast.Assign):
+            target = node.targets[0]
+        if isinstance(target, ast.Name) and target.id == "MAPPING":
+            assert isinstance(node, ast.Assign | ast.AnnAssign)
+            yield from _values(node.value)
+
+
+def _values(node: ast.expr | None) -> Iterator[str]:
+    """The texts in a literal dictionary of texts."""
+    if isinstance(node, ast.Dict):
+        for value in node.values:
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.value.replace("\0", "")

@@ -6,14 +6,14 @@ Frames are described in `sandboxes/supervisor/wire.py`.
 
 import asyncio
 import json
-import os
-import signal
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol
 
 HEADER_BYTES = 1 << 20
 COMPLAINT_BYTES = 4096
+COMPLAINT_SECONDS = 1.0
 
 Cause = Literal["", "memory"]
 
@@ -79,18 +79,27 @@ async def answer(line: Line, most: int) -> Reply:
 
 
 class PipeLine:
-    """A supervisor that is a child process."""
+    """A supervisor that is a child process.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
+    Not asyncio's own subprocess: what it leaves unread would keep its `wait` from returning, and its `kill` can reap
+    the child under its own watcher.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        writer: asyncio.StreamWriter,
+        output: tuple[asyncio.StreamReader, asyncio.BaseTransport],
+        errors: tuple[asyncio.StreamReader, asyncio.BaseTransport],
+    ) -> None:
         self._process = process
-        self._input, self._output, self._errors = process.stdin, process.stdout, process.stderr
+        self._writer = writer
+        self._output, self._errors = output[0], errors[0]
+        self._transports = (output[1], errors[1])
 
     async def write(self, data: bytes) -> None:
-        self._input.write(data)
-        await self._input.drain()
+        self._writer.write(data)
+        await self._writer.drain()
 
     async def read(self, size: int) -> bytes:
         return await self._output.readexactly(size)
@@ -103,39 +112,62 @@ class PipeLine:
         return ""
 
     async def complaint(self) -> str:
-        lines = (await self._errors.read(COMPLAINT_BYTES)).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        try:
+            async with asyncio.timeout(COMPLAINT_SECONDS):
+                text = (await self._errors.read(COMPLAINT_BYTES)).decode(errors="replace")
+        except TimeoutError:
+            return ""
+        return last_line(text)
 
-    async def hang_up(self) -> None:
+    def hang_up(self) -> None:
         """Tells the supervisor to end."""
-        self._input.close()
+        self._writer.close()
 
     async def wait(self) -> int:
         """Waits until it has ended; its exit code."""
-        return await self._process.wait()
+        return await asyncio.to_thread(self._process.wait)
 
     async def end(self) -> None:
-        self._input.close()
-        if self._process.returncode is None:
-            try:
-                # Not `Process.kill`: that may reap the child under the loop's own watcher.
-                os.kill(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it has just ended
-        await self._process.wait()
+        self._writer.close()
+        self._process.kill()
+        await self.wait()
+        for transport in self._transports:
+            transport.close()
 
 
-async def child(argv: Sequence[str], fds: Iterable[int], cwd: str = "/") -> PipeLine:
+async def child(argv: Sequence[str], fds: Iterable[int] = (), cwd: str = "/") -> PipeLine:
     """Starts a child in a session of its own, with nothing of the environment. Raises `OSError`."""
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
-        pass_fds=tuple(fds),
+    process = _start(argv, tuple(fds), cwd)
+    loop = asyncio.get_running_loop()
+    protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
+    transport, _ = await loop.connect_write_pipe(lambda: protocol, process.stdin)
+    writer = asyncio.StreamWriter(transport, protocol, None, loop)
+    return PipeLine(process, writer, await _reader(process.stdout), await _reader(process.stderr))
+
+
+def last_line(text: str) -> str:
+    """Where the reason stands in what a dying program prints."""
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _start(argv: Sequence[str], fds: tuple[int, ...], cwd: str) -> subprocess.Popen[bytes]:
+    # In the loop's own thread: a child that is to die with its parent dies with the thread that started it.
+    return subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=fds,
         cwd=cwd,
         env={"LANG": "C.UTF-8"},
         start_new_session=True,
     )
-    return PipeLine(process)
+
+
+async def _reader(pipe: IO[bytes] | None) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    reader = asyncio.StreamReader()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), pipe
+    )
+    return reader, transport

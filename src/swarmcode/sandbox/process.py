@@ -14,7 +14,7 @@ from pathlib import Path
 from swarmcode import assets
 from swarmcode.errors import SandboxLost, SandboxUnavailable
 from swarmcode.sandbox import host
-from swarmcode.sandbox.box import MB, Layout, Restraint, SupervisedBox
+from swarmcode.sandbox.box import MB, Layout, OpenBoxes, Restraint, SupervisedBox
 from swarmcode.sandbox.line import Line, PipeLine, child
 from swarmcode.sandbox.owner import Owner, remove_folder, sweep_folders
 from swarmcode.sandbox.protocol import Base, Box, Limits, Toolchain
@@ -31,7 +31,7 @@ class ProcessSandbox:
 
     def __init__(self, *, run: str) -> None:
         self._owner = Owner.current(run)
-        self._boxes: set[_ProcessBox] = set()
+        self._boxes = OpenBoxes()
 
     async def open(self, base: Base, toolchain: Toolchain, limits: Limits) -> Box:
         try:
@@ -40,22 +40,13 @@ class ProcessSandbox:
             raise SandboxUnavailable(
                 f"no temporary folder can be made: {error}", "Set TMPDIR to a place with room."
             ) from error
-        box = _ProcessBox(folder, base, toolchain, limits)
-        self._boxes.add(box)
-        try:
-            await box.open()
-        except BaseException:
-            self._boxes.discard(box)
-            await box.close()
-            raise
-        return box
+        return await self._boxes.open(_ProcessBox(folder, base, toolchain, limits))
 
     async def sweep(self) -> int:
         return await asyncio.to_thread(sweep_folders)
 
     async def close(self) -> None:
-        boxes, self._boxes = self._boxes, set()
-        await finish(asyncio.gather(*(box.close() for box in boxes)))
+        await finish(self._boxes.close())
 
 
 class _ProcessBox(SupervisedBox):
@@ -86,7 +77,7 @@ class _ProcessBox(SupervisedBox):
 async def _launch(folder: Path) -> Line:
     supervisor = assets.folder("sandboxes") / "supervisor"
     try:
-        return await acquire(child([sys.executable, *host.FLAGS, str(supervisor)], (), str(folder)), _end)
+        return await acquire(child([sys.executable, *host.FLAGS, str(supervisor)], cwd=str(folder)), _end)
     except OSError as error:
         raise SandboxLost(f"{sys.executable} cannot be started: {error}") from error
 

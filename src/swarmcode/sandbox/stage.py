@@ -1,5 +1,6 @@
-"""A base that the box's user can read, where that is not the user who owns it."""
+"""Bases that the box's user can read, where that is not the user who owns them."""
 
+import asyncio
 import os
 import shutil
 import stat
@@ -7,7 +8,34 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from swarmcode.sandbox.owner import Owner, remove_folder
+
 FILE, FOLDER = 0o444, 0o555
+
+
+class Stage:
+    """Readable bases, each made once, and the temporary folder that copies lie in."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._folder: Path | None = None
+        self._sources: dict[Path, Path] = {}
+        self._turn = asyncio.Lock()
+
+    async def source(self, root: Path) -> Path:
+        """`root`, or a copy of it that everybody may read."""
+        async with self._turn:
+            if root not in self._sources:
+                self._folder = self._folder or self._owner.new_folder()
+                self._sources[root] = await asyncio.to_thread(readable, root, self._folder)
+            return self._sources[root]
+
+    async def close(self) -> None:
+        """Removes the copies. Idempotent."""
+        folder, self._folder = self._folder, None
+        self._sources.clear()
+        if folder is not None:
+            await asyncio.to_thread(remove_folder, folder)
 
 
 def readable(root: Path, folder: Path) -> Path:

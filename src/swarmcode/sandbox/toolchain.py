@@ -20,6 +20,33 @@ SYSTEM = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin",
 SHOWN = (Path("/usr"), Path("/bin"), Path("/sbin"), Path("/lib"), Path("/lib64"))
 """What every box has of the host."""
 BARRED = ("/etc", "/var", "/run", "/proc", "/sys", "/dev", "/boot")
+TOOLS = (
+    ".asdf",
+    ".cache/pypoetry",
+    ".cache/uv",
+    ".conda",
+    ".local/bin",
+    ".local/lib",
+    ".local/pipx",
+    ".local/share/hatch",
+    ".local/share/mise",
+    ".local/share/pdm",
+    ".local/share/pipx",
+    ".local/share/pypoetry",
+    ".local/share/rye",
+    ".local/share/uv",
+    ".local/share/virtualenvs",
+    ".mise",
+    ".nvm",
+    ".pyenv",
+    ".rye",
+    ".sdkman",
+    ".venvs",
+    ".virtualenvs",
+    ".volta",
+)
+"""The only hidden folders of a home folder that are shown: what else is hidden there is nobody's business. A `.venv`
+that comes with a repository says itself where its parts lie, and it could name `.ssh`."""
 RUNNERS = ("pytest", "py.test")
 SETTINGS = {
     "HOME": "{scratch}",
@@ -89,7 +116,9 @@ class _Search:
 
     def toolchain(self, program: Path, found: Environment | None) -> Toolchain:
         environments = [found] if found is not None else list(self._environments())[:1]
-        mounts = [*self._folder(program), *(mount for item in environments for mount in self._needs(item))]
+        needed = [*self._folder(program), *(mount for item in environments for mount in self._needs(item))]
+        mounts = distinct(self._hidden(needed))
+        self._check_shown(program, mounts)
         bins = [*(item.python.parent for item in environments), program.parent]
         path = dict.fromkeys([*map(str, bins), *self._path()])
         env = dict(SETTINGS)
@@ -98,7 +127,15 @@ class _Search:
                 env["VIRTUAL_ENV"] = str(item.prefix)
             elif any(site.is_relative_to(home / ".local") for site in item.sites for home in self._homes):
                 env["PYTHONUSERBASE"] = f"{self._environ['HOME']}/.local"
-        return Toolchain(path=tuple(path), mounts=distinct(self._hidden(mounts)), env=env)
+        return Toolchain(path=tuple(path), mounts=mounts, env=env)
+
+    def _check_shown(self, program: Path, mounts: tuple[Path, ...]) -> None:
+        real = program.resolve()
+        if not any(real.is_relative_to(place) for place in (self._repo, *SHOWN, *mounts)):
+            raise SuiteError(
+                f"the tests are run by {program}, which lies where no sandbox may look",
+                "Install it in a virtual environment of the project, or use --image.",
+            )
 
     def _prefixes(self) -> Iterator[Path]:
         yield self._repo / ".venv"
@@ -138,7 +175,8 @@ class _Search:
 
     def _needs(self, item: Environment) -> Iterator[Path]:
         yield item.python
-        yield item.home
+        if item.home.resolve() == (item.base / "bin").resolve():
+            yield item.home
         for prefix in (item.prefix, item.base):
             yield from self._pieces(prefix, item)
         yield from item.sites
@@ -172,7 +210,14 @@ class _Search:
     def _too_much(self, path: Path) -> bool:
         if len(path.parts) <= 2 or any(path.is_relative_to(place) for place in BARRED):
             return True
-        return any(home.is_relative_to(path) for home in self._homes) or self._repo.is_relative_to(path)
+        if any(home.is_relative_to(path) for home in self._homes) or self._repo.is_relative_to(path):
+            return True
+        return any(_is_private(path, home) for home in self._homes if path.is_relative_to(home))
+
+
+def _is_private(path: Path, home: Path) -> bool:
+    hidden = path.relative_to(home).parts[0].startswith(".")
+    return hidden and not any(path.is_relative_to(home / tool) for tool in TOOLS)
 
 
 def _is_environment(path: Path) -> bool:

@@ -1,6 +1,6 @@
 """Print the corrections `catalogue.DRAW` that bring the shares of drawn faults near the operators' weights.
 
-    python -m repairmodel.faults.calibrate --data DIR
+python -m repairmodel.faults.calibrate --data DIR
 """
 
 import argparse
@@ -16,7 +16,9 @@ from .code import Code
 def shares(codes: list[Code], seed: int) -> Counter[str]:
     """How often each operator is drawn."""
     rng = random.Random(seed)
-    return Counter(f.operator for code in codes for group in catalogue.sample(code, rng, trees=2, branches=6) for f in group)
+    return Counter(
+        f.operator for code in codes for group in catalogue.sample(code, rng, trees=2, branches=6) for f in group
+    )
 
 
 def main() -> None:
@@ -43,7 +45,8 @@ def main() -> None:
     print(catalogue.DRAW)
     counts = shares(codes, 99)
     for operator in catalogue.CATALOGUE:
-        print(f"{operator.name:22} wanted {100 * operator.weight / total:5.2f}%  drawn {100 * counts[operator.name] / counts.total():5.2f}%")
+        wanted, drawn = operator.weight / total, counts[operator.name] / counts.total()
+        print(f"{operator.name:22} wanted {100 * wanted:5.2f}%  drawn {100 * drawn:5.2f}%")
 
 
 if __name__ == "__main__":

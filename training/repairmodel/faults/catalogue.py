@@ -1,16 +1,21 @@
 """The operators, their classes and weights, and drawing from them.
 
-A weight is the share of drawn faults that an operator gets where a function offers it. Three things went into the weights:
-  T   TSSB-3M, bug-fixing commits that change a single statement of a Python project (Richter and Wehrheim, MSR 2022; counts of
-      SStuB patterns in thousands: identifier 237, binary operand 174, more arguments 150, function name 134, function around an
-      expression 117, attribute 104, number 97, more specific if 68, method call 60, element 57, fewer arguments 50, boolean
-      literal 37, attribute access 32, binary operator 29, wrong caller 25, less specific if 22, keyword 20, unary operator 15,
-      swapped arguments 8, constant type 6; half of all fixes fit no pattern: strings, whole statements).
-  P   PyPIBugs, hand-checked bugs of released packages (Allamanis et al., BugLab, arXiv 2105.12787: variable misuse 1278,
-      comparison 407, swapped arguments 283, boolean operator 192, literal 88, binary operator 81, assignment operator 45).
+A weight is the share of drawn faults that an operator gets where a function offers it. Three things went into the
+weights:
+  T   TSSB-3M, bug-fixing commits that change a single statement of a Python project (Richter and Wehrheim, MSR 2022;
+  counts of
+      SStuB patterns in thousands: identifier 237, binary operand 174, more arguments 150, function name 134, function
+      around an expression 117, attribute 104, number 97, more specific if 68, method call 60, element 57, fewer
+      arguments 50, boolean literal 37, attribute access 32, binary operator 29, wrong caller 25, less specific if 22,
+      keyword 20, unary operator 15, swapped arguments 8, constant type 6; half of all fixes fit no pattern: strings,
+      whole statements).
+  P   PyPIBugs, hand-checked bugs of released packages (Allamanis et al., BugLab, arXiv 2105.12787: variable misuse
+  1278,
+      comparison 407, swapped arguments 283, boolean operator 192, literal 88, binary operator 81, assignment operator
+      45).
   J   judgement, for what neither counts: missing and extra lines, guards, indentation, loops, defaults, aliases, await.
-Where the original text can not be inferred from the function (a free choice of argument, string, or element), the weight is
-below the count: such faults teach little and are not found by tests of the function alone.
+Where the original text can not be inferred from the function (a free choice of argument, string, or element), the
+weight is below the count: such faults teach little and are not found by tests of the function alone.
 """
 
 import random
@@ -88,8 +93,8 @@ BY_NAME = {operator.name: operator for operator in CATALOGUE}
 PER_OPERATOR = 2
 """Faults of one operator at one place, at most: names are everywhere, and would crowd out the rest."""
 
-# Operators that find something in almost every line are drawn less often, rare ones more often than their weight, so that the
-# shares that come out are near the weights. Measured on the corpus by `python -m repairmodel.faults.calibrate`.
+# Operators that find something in almost every line are drawn less often, rare ones more often than their weight, so
+# that the shares that come out are near the weights. Measured by `python -m repairmodel.faults.calibrate`.
 DRAW: dict[str, float] = {
     "comparison": 3.66, "arithmetic": 8.13, "bitwise": 12.0, "assignment operator": 12.0, "boolean": 10.27,
     "negation": 2.14, "sign": 8.19, "swapped operands": 0.45, "lost operand": 2.15, "lost parentheses": 12.0,
@@ -114,7 +119,9 @@ def find(operator: Operator, code: Code, rng: random.Random) -> list[Fault]:
     for item in operator.find(code, rng):
         if isinstance(item, Edit):
             line = code.apply(item).rstrip()
-            item = Fault(operator=operator.name, head=item.line, tail=item.line + 1, faulty=line, fixed=code.lines[item.line])
+            item = Fault(
+                operator=operator.name, head=item.line, tail=item.line + 1, faulty=line, fixed=code.lines[item.line]
+            )
         if item and item.faulty.strip() and item.faulty != item.fixed:
             found.append(item)
     return found
@@ -129,8 +136,8 @@ def find_all(code: Code, rng: random.Random) -> dict[str, list[Fault]]:
 def sample(code: Code, rng: random.Random, *, trees: int, branches: int) -> list[list[Fault]]:
     """Up to `trees` places of a function, each with up to `branches` different valid faults of one and the same line.
 
-    The first fault of a place is drawn by operator weight over the whole function, the others by weight among what is offered
-    at that place, each operator once before any is used twice.
+    The first fault of a place is drawn by operator weight over the whole function, the others by weight among what is
+    offered at that place, each operator once before any is used twice.
     """
     offers = find_all(code, rng)
     places: dict[tuple[int, int], list[Fault]] = {}

@@ -1,8 +1,8 @@
 """A function as the fault operators see it, and what they make of it: `Edit`, `Fault`.
 
-Text is kept as it was written (a model must cope with people's formatting), so operators change text at the positions of
-syntax nodes and never print a tree. Only ASCII functions are used: columns are then both bytes and characters. Nodes inside
-f-strings are left out, because their positions are unreliable before Python 3.12.
+Text is kept as it was written (a model must cope with people's formatting), so operators change text at the positions
+of syntax nodes and never print a tree. Only ASCII functions are used: columns are then both bytes and characters. Nodes
+inside f-strings are left out, because their positions are unreliable before Python 3.12.
 """
 
 import ast
@@ -63,7 +63,9 @@ class Code:
     def _collect(self, node: ast.AST) -> None:
         self.nodes.append(node)
         for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.JoinedStr | ast.expr_context | ast.operator | ast.cmpop | ast.boolop | ast.unaryop):
+            if not isinstance(
+                child, ast.JoinedStr | ast.expr_context | ast.operator | ast.cmpop | ast.boolop | ast.unaryop
+            ):
                 self.parents[child] = node
                 self._collect(child)
             elif isinstance(child, ast.JoinedStr):

@@ -26,7 +26,9 @@ def number(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     for node in code.of(ast.Constant):
         if type(node.value) is float:  # type: ignore[attr-defined]
             value = node.value  # type: ignore[attr-defined]
-            yield code.edit(node, str(rng.choice([value * 10, value / 10, 1.0, 0.0, 1.0 - value, value + 1, value * 2])))
+            yield code.edit(
+                node, str(rng.choice([value * 10, value / 10, 1.0, 0.0, 1.0 - value, value + 1, value * 2]))
+            )
 
 
 def off_by_one(code: Code, rng: random.Random) -> Iterator[Edit | None]:
@@ -36,7 +38,9 @@ def off_by_one(code: Code, rng: random.Random) -> Iterator[Edit | None]:
         if isinstance(node.op, ast.Add | ast.Sub) and isinstance(one, ast.Constant) and one.value == 1:  # type: ignore[attr-defined]
             base = code.text(node.left)  # type: ignore[attr-defined]
             other = "-" if isinstance(node.op, ast.Add) else "+"  # type: ignore[attr-defined]
-            yield code.edit(node, rng.choice((base, base, base, f"{base} {other} 1", f"{base} {'+' if other == '-' else '-'} 2")))
+            yield code.edit(
+                node, rng.choice((base, base, base, f"{base} {other} 1", f"{base} {'+' if other == '-' else '-'} 2"))
+            )
     for bound in _bounds(code):
         if isinstance(bound, ast.Constant) and type(bound.value) is int and code.text(bound).isdecimal():
             yield code.edit(bound, str(bound.value + rng.choice((1, -1))))
@@ -66,9 +70,18 @@ def truth(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 
 def constant_type(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     """`None` -> `0`, `'1'` -> `1`, `[]` -> `{}`, `''` -> `None`: a constant of another type."""
-    wrong = {"None": ["False", "''", "0", "True", "[]", "{}"], "''": ["None", "' '"], '""': ["None", '" "'], "0": ["None", "''", "0.0"],
-             "[]": ["{}", "None", "()", "set()", "''"], "{}": ["[]", "None", "set()"], "()": ["[]", "None"], "True": ["None"],
-             "False": ["None"], "1": ["1.0", "None", "True"]}  # fmt: skip
+    wrong = {
+        "None": ["False", "''", "0", "True", "[]", "{}"],
+        "''": ["None", "' '"],
+        '""': ["None", '" "'],
+        "0": ["None", "''", "0.0"],
+        "[]": ["{}", "None", "()", "set()", "''"],
+        "{}": ["[]", "None", "set()"],
+        "()": ["[]", "None"],
+        "True": ["None"],
+        "False": ["None"],
+        "1": ["1.0", "None", "True"],
+    }
     for node in code.of(ast.Constant, ast.List, ast.Dict, ast.Tuple):
         text = code.text(node)
         if text in wrong:
@@ -82,10 +95,22 @@ def constant_type(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 
 def initial_value(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     """A variable starts with the wrong value: `total = 0` -> `total = 1`, `best = None` -> `best = 0`."""
-    wrong = {"0": ["1", "1", "1", "-1", "None", "[]"], "1": ["0", "0", "0", "2", "-1"], "-1": ["0", "1"], "None": ["0", "''", "[]", "False"],
-             "[]": ["None", "{}", "''"], "{}": ["[]", "None"], "''": ["None", "' '", "[]"], "True": ["False"], "False": ["True"],
-             '""': ["None", '" "'], "0.0": ["1.0", "0"], "1.0": ["0.0"],
-             "float('inf')": ["0", "float('-inf')", "-1"], "float('-inf')": ["0", "float('inf')"]}  # fmt: skip
+    wrong = {
+        "0": ["1", "1", "1", "-1", "None", "[]"],
+        "1": ["0", "0", "0", "2", "-1"],
+        "-1": ["0", "1"],
+        "None": ["0", "''", "[]", "False"],
+        "[]": ["None", "{}", "''"],
+        "{}": ["[]", "None"],
+        "''": ["None", "' '", "[]"],
+        "True": ["False"],
+        "False": ["True"],
+        '""': ["None", '" "'],
+        "0.0": ["1.0", "0"],
+        "1.0": ["0.0"],
+        "float('inf')": ["0", "float('-inf')", "-1"],
+        "float('-inf')": ["0", "float('inf')"],
+    }
     for node in code.nodes:
         if isinstance(node, ast.Assign) and code.single(node.value):
             if code.text(node.value) in wrong:
@@ -99,7 +124,13 @@ def string(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     texts = [code.text(n) for n in code.of(ast.Constant) if isinstance(n.value, str) and len(n.value) < 30]  # type: ignore[attr-defined]
     for node in code.of(ast.Constant):
         value, text = node.value, code.text(node)  # type: ignore[attr-defined]
-        if not isinstance(value, str) or not 0 < len(value) <= 40 or text[0] not in "'\"" or text[:3] in ("'''", '"""') or len(text) < 3:
+        if (
+            not isinstance(value, str)
+            or not 0 < len(value) <= 40
+            or text[0] not in "'\""
+            or text[:3] in ("'''", '"""')
+            or len(text) < 3
+        ):
             continue
         quote, body = text[0], text[1:-1]
         wrong = pick(rng, texts, but=text)
@@ -108,7 +139,12 @@ def string(code: Code, rng: random.Random) -> Iterator[Edit | None]:
             yield code.edit(node, wrong)
         elif roll < 0.6 and len(body) > 2 and "\\" not in body:
             at = rng.randrange(len(body))
-            yield code.edit(node, quote + rng.choice((body[:at] + body[at + 1 :], body.swapcase(), body.capitalize(), body + "s")) + quote)
+            yield code.edit(
+                node,
+                quote
+                + rng.choice((body[:at] + body[at + 1 :], body.swapcase(), body.capitalize(), body + "s"))
+                + quote,
+            )
         elif roll < 0.8 and body != body.strip():
             yield code.edit(node, quote + body.strip() + quote)
         elif roll < 0.9:
@@ -123,8 +159,21 @@ def string_format(code: Code, rng: random.Random) -> Iterator[Edit | None]:
         text = code.text(node)
         if text[:1] == "f":
             yield code.edit(node, text[1:])
-    swaps = (("%d", "%s"), ("%s", "%d"), ("%s", "%r"), ("%r", "%s"), (".2f", ".1f"), (".1f", ".2f"), ("02d", "2d"), ("{}", "{0}"), ("\\n", ""),
-             ("%s", ""), ("{}", ""), ("%f", "%d"), ("\\t", " "))  # fmt: skip
+    swaps = (
+        ("%d", "%s"),
+        ("%s", "%d"),
+        ("%s", "%r"),
+        ("%r", "%s"),
+        (".2f", ".1f"),
+        (".1f", ".2f"),
+        ("02d", "2d"),
+        ("{}", "{0}"),
+        ("\\n", ""),
+        ("%s", ""),
+        ("{}", ""),
+        ("%f", "%d"),
+        ("\\t", " "),
+    )
     for node in code.of(ast.Constant):
         text = code.text(node)
         if isinstance(node.value, str | bytes):  # type: ignore[attr-defined]
@@ -139,7 +188,13 @@ def index(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     """`a[0]` -> `a[1]`, `a[-1]` -> `a[0]`, `a[0]` -> `a`, `f(a)` -> `f(a[0])`, `a[k]` -> `a[other]`."""
     for node in code.of(ast.Subscript):
         key = code.text(node.slice)  # type: ignore[attr-defined]
-        wrong = {"0": ["1", "-1", "1", "-1", "2"], "-1": ["0", "1", "-2"], "1": ["0", "0", "2", "-1"], "2": ["1", "3"], "-2": ["-1"]}.get(key)
+        wrong = {
+            "0": ["1", "-1", "1", "-1", "2"],
+            "-1": ["0", "1", "-2"],
+            "1": ["0", "0", "2", "-1"],
+            "2": ["1", "3"],
+            "-2": ["-1"],
+        }.get(key)
         if wrong:
             yield code.edit(node.slice, rng.choice(wrong))  # type: ignore[attr-defined]
         if isinstance(node.ctx, ast.Load) and not isinstance(node.slice, ast.Slice):  # type: ignore[attr-defined]
@@ -155,7 +210,9 @@ def slice_bound(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     """`a[1:]` -> `a[:1]`, `a[:-1]` -> `a[:]`, `a[i:j]` -> `a[i:]`, `a[::-1]` -> `a[::1]`."""
     for node in code.of(ast.Slice):
         low, high, step = (code.text(part) if part else "" for part in (node.lower, node.upper, node.step))  # type: ignore[attr-defined]
-        forms = {f"{high}:{low}", f":{high}", f"{low}:", ":", f"{low or 1}:{high}", f"{low}:{high or -1}"} - {f"{low}:{high}"}
+        forms = {f"{high}:{low}", f":{high}", f"{low}:", ":", f"{low or 1}:{high}", f"{low}:{high or -1}"} - {
+            f"{low}:{high}"
+        }
         if step:
             forms = {f"{low}:{high}", f"{low}:{high}:{step[1:] if step[0] == '-' else '-' + step}"}
         yield code.edit(node, rng.choice(sorted(forms)))

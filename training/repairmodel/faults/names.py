@@ -9,23 +9,28 @@ from .code import BUILTINS, Code, Edit, pick
 # Names that are mistaken for each other. Each group is used both for methods and for functions.
 CONFUSED = tuple(
     frozenset(group.split())
-    for group in (
-        "append extend insert add", "add discard remove update", "pop popleft popitem get", "append appendleft", "keys values items",
-        "get pop setdefault", "strip lstrip rstrip", "lower upper title capitalize casefold", "find index rfind rindex count",
-        "startswith endswith", "split rsplit splitlines partition", "partition rpartition", "min max", "any all", "sorted reversed list",
-        "sort reverse", "int float str bool", "list tuple set dict", "len sum max", "floor ceil round int", "isinstance issubclass",
-        "hasattr getattr", "abs int", "isdigit isalpha isalnum isnumeric isdecimal", "isupper islower", "union intersection difference",
-        "issubset issuperset", "read readline readlines", "write writelines", "exists isfile isdir", "dirname basename", "encode decode",
-        "match search fullmatch", "findall finditer search", "sub subn", "ljust rjust center", "join format", "zip enumerate map",
-        "filter map", "put get", "acquire release", "start join", "sin cos tan", "exp log sqrt", "argmin argmax", "argsort sort",
-        "mean median sum", "zeros ones empty", "hstack vstack", "floor round", "prefix suffix", "first last", "left right", "start end stop",
-        "min_value max_value", "head tail", "width height", "row col column", "rows columns cols", "x y z", "i j k", "lo hi", "low high",
-        "src dst", "source target", "old new", "key value", "before after", "prev next", "parent child children", "name names", "item items",
-        "node nodes", "line lines", "index idx i", "begin end", "lower upper", "input output", "in_ out", "a b c", "type name", "self cls",
-        "copy deepcopy", "items iteritems", "send recv", "open close", "set clear", "is_set set", "total_seconds seconds", "days seconds",
-        "repr str", "next iter", "range len", "divmod pow", "chr ord", "dumps loads", "dump load", "warning error info debug",
-    )
-)  # fmt: skip
+    for group in """
+    append extend insert add, add discard remove update, pop popleft popitem get, append appendleft, keys values
+    items, get pop setdefault, strip lstrip rstrip, lower upper title capitalize casefold, find index rfind rindex
+    count, startswith endswith, split rsplit splitlines partition, partition rpartition, min max, any all, sorted
+    reversed list, sort reverse, int float str bool, list tuple set dict, len sum max, floor ceil round int,
+    isinstance issubclass, hasattr getattr, abs int, isdigit isalpha isalnum isnumeric isdecimal, isupper islower,
+    union intersection difference, issubset issuperset, read readline readlines, write writelines, exists isfile
+    isdir, dirname basename, encode decode, match search fullmatch, findall finditer search, sub subn, ljust rjust
+    center, join format, zip enumerate map, filter map, put get, acquire release, start join, sin cos tan, exp log
+    sqrt, argmin argmax, argsort sort, mean median sum, zeros ones empty, hstack vstack, floor round, prefix suffix,
+    first last, left right, start end stop, min_value max_value, head tail, width height, row col column, rows
+    columns cols, x y z, i j k, lo hi, low high, src dst, source target, old new, key value, before after, prev
+    next, parent child children, name names, item items, node nodes, line lines, index idx i, begin end, lower
+    upper, input output, in_ out, a b c, type name, self cls, copy deepcopy, items iteritems, send recv, open close,
+    set clear, is_set set, total_seconds seconds, days seconds, repr str, next iter, range len, divmod pow, chr ord,
+    dumps loads, dump load, warning error info debug
+    """.split(",")
+)
+
+
+COPIERS = ("list", "dict", "set", "copy.copy", "copy", "copy.deepcopy", "deepcopy")
+WRAPPERS = ("str", "len", "int", "list", "abs", "sorted", "set", "bool", "tuple", "repr")
 
 
 def confusions(name: str) -> list[str]:
@@ -40,7 +45,7 @@ def _loads(code: Code) -> Iterator[ast.Name]:
 
 
 def variable(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """A variable that is read is mistaken for another one in scope, sometimes for one that is often confused with it."""
+    """A variable that is read is mistaken for another one in scope, half of the time for a name like it."""
     names = set(code.variables)
     for node in _loads(code):
         if node.id in names:
@@ -59,7 +64,9 @@ def target(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 
 
 def attribute(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """`a.width` -> `a.height`: another attribute of the same object in this function, or one that is often confused with it."""
+    """`a.width` -> `a.height`: another attribute of the same object in this function, or one that is often confused
+    with it.
+    """
     for node in code.of(ast.Attribute):
         if isinstance(code.parents.get(node), ast.Call) and code.parents[node].func is node:  # type: ignore[attr-defined]
             continue
@@ -116,9 +123,10 @@ def attribute_access(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     for node in code.of(ast.Attribute):
         value = node.value  # type: ignore[attr-defined]
         parent = code.parents.get(node)
-        if isinstance(node.ctx, ast.Load) and not (isinstance(value, ast.Name) and value.id in ("self", "cls")):  # type: ignore[attr-defined]
-            if not (isinstance(parent, ast.Call) and parent.func is node):
-                yield code.edit(node, code.text(value))
+        of_self = isinstance(value, ast.Name) and value.id in ("self", "cls")
+        called = isinstance(parent, ast.Call) and parent.func is node
+        if isinstance(node.ctx, ast.Load) and not of_self and not called:  # type: ignore[attr-defined]
+            yield code.edit(node, code.text(value))
     for name in _loads(code):
         known = code.attributes.get(name.id)
         if known and not isinstance(code.parents.get(name), ast.Attribute) and rng.random() < 0.3:
@@ -133,9 +141,11 @@ def lost_call(code: Code, rng: random.Random) -> Iterator[Edit | None]:
             continue
         if len(arguments) == 1 and not isinstance(arguments[0], ast.Starred | ast.GeneratorExp):
             yield code.edit(node, code.text(arguments[0]))
-        if isinstance(func, ast.Attribute) and len(arguments) <= 1 and not isinstance(func.value, ast.Name | ast.Constant) or (
-            isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id in code.variables
-        ):
+        if (
+            isinstance(func, ast.Attribute)
+            and len(arguments) <= 1
+            and not isinstance(func.value, ast.Name | ast.Constant)
+        ) or (isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name) and func.value.id in code.variables):
             yield code.edit(node, code.text(func.value))
         if not arguments and not node.keywords:  # type: ignore[attr-defined]
             yield code.edit(node, code.text(func))
@@ -152,7 +162,7 @@ def extra_call(code: Code, rng: random.Random) -> Iterator[Edit | None]:
         if isinstance(node, ast.Attribute) and rng.random() < 0.4:
             yield code.edit(node, f"{code.text(node)}()")
         elif not (isinstance(node, ast.Name) and node.id in BUILTINS):
-            yield code.edit(node, f"{rng.choice(('str', 'len', 'int', 'list', 'abs', 'sorted', 'set', 'bool', 'tuple', 'repr'))}({code.text(node)})")
+            yield code.edit(node, f"{rng.choice(WRAPPERS)}({code.text(node)})")
 
 
 def lost_argument(code: Code, rng: random.Random) -> Iterator[Edit | None]:
@@ -166,7 +176,9 @@ def lost_argument(code: Code, rng: random.Random) -> Iterator[Edit | None]:
             continue
         line = code.lines[node.lineno - 1]
         if len(items) == 1:
-            yield code.edit(items[0], "") if line[items[0].end_col_offset : items[0].end_col_offset + 1] == ")" else None
+            yield (
+                code.edit(items[0], "") if line[items[0].end_col_offset : items[0].end_col_offset + 1] == ")" else None
+            )
         elif gone:
             yield Edit(node.lineno - 1, items[gone - 1].end_col_offset, items[gone].end_col_offset, "")
         else:
@@ -207,13 +219,25 @@ def keyword_argument(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 
 
 def alias(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """`list(a)` -> `a`, `a.copy()` -> `a`, `a[:]` -> `a`, `deepcopy(a)` -> `copy(a)`: the caller's object is shared instead of copied."""
+    """`list(a)` -> `a`, `a.copy()` -> `a`, `a[:]` -> `a`, `deepcopy(a)` -> `copy(a)`: the caller's object is shared
+    instead of copied.
+    """
     for node in code.of(ast.Call, ast.Subscript):
         if isinstance(node, ast.Subscript):
             if code.text(node.slice) == ":":
                 yield code.edit(node, code.text(node.value))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "copy" and not node.args:
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "copy"
+            and not node.args
+        ):
             yield code.edit(node, code.text(node.func.value))
-        elif isinstance(node, ast.Call) and len(node.args) == 1 and not node.keywords and isinstance(node.args[0], ast.Name | ast.Attribute):
-            if code.text(node.func) in ("list", "dict", "set", "copy.copy", "copy", "copy.deepcopy", "deepcopy"):
-                yield code.edit(node, code.text(node.args[0]))
+        elif (
+            isinstance(node, ast.Call)
+            and len(node.args) == 1
+            and not node.keywords
+            and isinstance(node.args[0], ast.Name | ast.Attribute)
+            and code.text(node.func) in COPIERS
+        ):
+            yield code.edit(node, code.text(node.args[0]))

@@ -1,4 +1,6 @@
-"""Wrong operators: comparison, arithmetic, boolean, bitwise, negation, sign, operand order, lost operands and parentheses."""
+"""Wrong operators: comparison, arithmetic, boolean, bitwise, negation, sign, operand order, lost operands and
+parentheses.
+"""
 
 import ast
 import random
@@ -48,7 +50,7 @@ def comparison(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 def _binary(code: Code, rng: random.Random, table: dict[type, tuple[str, tuple[str, ...]]]) -> Iterator[Edit | None]:
     for node in code.of(ast.BinOp):
         found = table.get(type(node.op))  # type: ignore[attr-defined]
-        if found and not isinstance(node.left, ast.Constant | ast.JoinedStr) or found and found[0] != "%":  # type: ignore[attr-defined]
+        if (found and not isinstance(node.left, ast.Constant | ast.JoinedStr)) or (found and found[0] != "%"):  # type: ignore[attr-defined]
             yield code.between(node.left, node.right, found[0], rng.choice(found[1]))  # type: ignore[attr-defined]
 
 
@@ -68,14 +70,14 @@ def bitwise(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 def assignment_operator(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     """`a += b` -> `a -= b` or `a = b`."""
     signs = {**ARITHMETIC, **BITWISE}
+    updated = {n.target.id for n in code.nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}
     for node in code.nodes:
         if isinstance(node, ast.AugAssign) and type(node.op) in signs:
             old, wrong = signs[type(node.op)]
             new = rng.choice([*(w for w in wrong if not w.isalpha()), "", ""])
             yield code.between(node.target, node.value, f"{old}=", f"{new}=")
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            if node.targets[0].id in {n.target.id for n in code.nodes if isinstance(n, ast.AugAssign) and isinstance(n.target, ast.Name)}:
-                yield code.between(node.targets[0], node.value, " = ", " += ")
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in updated:
+            yield code.between(node.targets[0], node.value, " = ", " += ")
 
 
 def boolean(code: Code, rng: random.Random) -> Iterator[Edit | None]:
@@ -125,7 +127,9 @@ def swapped_operands(code: Code, rng: random.Random) -> Iterator[Edit | None]:
             left, right = node.body, node.orelse
         elif isinstance(node, ast.Tuple) and len(node.elts) == 2:
             left, right = node.elts
-        elif isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn | ast.Lt | ast.Gt | ast.LtE | ast.GtE):
+        elif isinstance(node, ast.Compare) and isinstance(
+            node.ops[0], ast.In | ast.NotIn | ast.Lt | ast.Gt | ast.LtE | ast.GtE
+        ):
             left, right = node.left, node.comparators[0]
         else:
             continue
@@ -148,7 +152,12 @@ def lost_parentheses(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     for node in code.of(ast.BinOp, ast.BoolOp, ast.IfExp):
         line = code.lines[node.lineno - 1]
         before, after = line[: node.col_offset], line[node.end_col_offset :]
-        if before.endswith("(") and after.startswith(")") and not before[-2:-1].isidentifier() and before[-2:-1] not in (")", "]"):
+        if (
+            before.endswith("(")
+            and after.startswith(")")
+            and not before[-2:-1].isidentifier()
+            and before[-2:-1] not in (")", "]")
+        ):
             yield Edit(node.lineno - 1, node.col_offset - 1, node.end_col_offset + 1, code.text(node))  # type: ignore[operator]
 
 
@@ -169,4 +178,6 @@ def extra_condition(code: Code, rng: random.Random) -> Iterator[Edit | None]:
         other = rng.choice(texts) if texts else None
         if other and other not in code.text(test) and not isinstance(test, ast.BoolOp | ast.IfExp):
             word = rng.choice(("and", "and", "and not", "or"))
-            yield code.edit(test, f"{code.text(test)} {word} {other}" if rng.random() < 0.6 else f"{other} {word} {code.text(test)}")
+            yield code.edit(
+                test, f"{code.text(test)} {word} {other}" if rng.random() < 0.6 else f"{other} {word} {code.text(test)}"
+            )

@@ -1,4 +1,6 @@
-"""Wrong statements: returns, loops, branches, exceptions, defaults, await, and lines that are missing, extra or misplaced."""
+"""Wrong statements: returns, loops, branches, exceptions, defaults, await, and lines that are missing, extra or
+misplaced.
+"""
 
 import ast
 import random
@@ -6,10 +8,29 @@ from collections.abc import Iterator
 
 from .code import INDENT, Code, Edit, Fault, pick
 
-EXCEPTIONS = ("ValueError TypeError KeyError IndexError AttributeError RuntimeError OSError ImportError StopIteration NotImplementedError "
-              "LookupError Exception AssertionError ZeroDivisionError FileNotFoundError UnicodeDecodeError OverflowError").split()  # fmt: skip
-SIMPLE = (ast.Assign, ast.AugAssign, ast.Expr, ast.Return, ast.Raise, ast.Continue, ast.Break, ast.AnnAssign, ast.Delete, ast.Global,
-          ast.Nonlocal, ast.Import, ast.ImportFrom, ast.Assert)  # fmt: skip
+EXCEPTIONS = tuple(
+    """
+    ValueError TypeError KeyError IndexError AttributeError RuntimeError OSError ImportError StopIteration
+    NotImplementedError LookupError Exception AssertionError ZeroDivisionError FileNotFoundError UnicodeDecodeError
+    OverflowError
+    """.split()
+)
+SIMPLE = (
+    ast.Assign,
+    ast.AugAssign,
+    ast.Expr,
+    ast.Return,
+    ast.Raise,
+    ast.Continue,
+    ast.Break,
+    ast.AnnAssign,
+    ast.Delete,
+    ast.Global,
+    ast.Nonlocal,
+    ast.Import,
+    ast.ImportFrom,
+    ast.Assert,
+)
 
 
 def returned(code: Code, rng: random.Random) -> Iterator[Edit | None]:
@@ -53,9 +74,15 @@ def flow_word(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 
 
 def loop(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """`range(n)` -> `range(1, n)`, `range(len(a) - 1)`; a lost `reversed`, `enumerate`, `sorted`, `.items()`; a lost or extra start."""
+    """`range(n)` -> `range(1, n)`, `range(len(a) - 1)`; a lost `reversed`, `enumerate`, `sorted`, `.items()`; a lost or
+    extra start.
+    """
     for node in code.nodes:
-        if not isinstance(node, ast.For | ast.comprehension) or not code.single(node.iter) or not isinstance(node.iter, ast.Call):
+        if (
+            not isinstance(node, ast.For | ast.comprehension)
+            or not code.single(node.iter)
+            or not isinstance(node.iter, ast.Call)
+        ):
             continue
         call = node.iter
         name, arguments = code.text(call.func), [code.text(a) for a in call.args]
@@ -80,7 +107,7 @@ def _ranges(arguments: list[str]) -> list[str]:
 
 
 def exception(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """`except KeyError` -> `except IndexError`, `raise ValueError` -> `raise TypeError`, `except (A, B)` -> `except A`."""
+    """`except KeyError` -> `except IndexError`, `raise ValueError` -> `raise TypeError`, a shorter `except (A, B)`."""
     for node in code.nodes:
         kinds: list[ast.expr] = []
         if isinstance(node, ast.ExceptHandler) and node.type:
@@ -96,8 +123,17 @@ def exception(code: Code, rng: random.Random) -> Iterator[Edit | None]:
 
 def default(code: Code, rng: random.Random) -> Iterator[Edit | None]:
     """`def f(a=None)` -> `def f(a=0)`, `d.get(k, [])` -> `d.get(k)`, `a or b` -> `a`."""
-    wrong = {"None": ["0", "''", "[]", "False", "True"], "True": ["False", "None"], "False": ["True", "None"], "0": ["1", "None", "-1"],
-             "1": ["0", "None", "2"], "''": ["None", "' '"], '""': ["None"], "()": ["None", "[]"], "-1": ["0", "None"]}  # fmt: skip
+    wrong = {
+        "None": ["0", "''", "[]", "False", "True"],
+        "True": ["False", "None"],
+        "False": ["True", "None"],
+        "0": ["1", "None", "-1"],
+        "1": ["0", "None", "2"],
+        "''": ["None", "' '"],
+        '""': ["None"],
+        "()": ["None", "[]"],
+        "-1": ["0", "None"],
+    }
     arguments = code.function.args
     for value in [*arguments.defaults, *(d for d in arguments.kw_defaults if d)]:
         if code.single(value) and code.text(value) in wrong:
@@ -110,7 +146,9 @@ def default(code: Code, rng: random.Random) -> Iterator[Edit | None]:
             elif code.text(given[1]) in wrong:
                 yield code.edit(given[1], rng.choice(wrong[code.text(given[1])]))
     for node in code.of(ast.BoolOp):
-        if isinstance(node.op, ast.Or) and isinstance(code.parents.get(node), ast.Assign | ast.Return | ast.keyword | ast.Call):  # type: ignore[attr-defined]
+        if isinstance(node.op, ast.Or) and isinstance(
+            code.parents.get(node), ast.Assign | ast.Return | ast.keyword | ast.Call
+        ):  # type: ignore[attr-defined]
             yield code.edit(node, code.text(node.values[0]))  # type: ignore[attr-defined]
 
 
@@ -141,15 +179,32 @@ def _blocks(code: Code) -> Iterator[list[ast.stmt]]:
 def _gap(code: Code, operator: str, start: int, stop: int) -> Fault:
     """Lines start..stop are missing; the suspect is the line after them, or, where there is none, the one before."""
     if stop < len(code.lines):
-        return Fault(operator=operator, head=start, tail=stop + 1, faulty=code.lines[stop], fixed="\n".join(code.lines[start : stop + 1]))
-    return Fault(operator=operator, head=start - 1, tail=stop, faulty=code.lines[start - 1], fixed="\n".join(code.lines[start - 1 : stop]))
+        return Fault(
+            operator=operator,
+            head=start,
+            tail=stop + 1,
+            faulty=code.lines[stop],
+            fixed="\n".join(code.lines[start : stop + 1]),
+        )
+    return Fault(
+        operator=operator,
+        head=start - 1,
+        tail=stop,
+        faulty=code.lines[start - 1],
+        fixed="\n".join(code.lines[start - 1 : stop]),
+    )
 
 
 def missing_line(code: Code, rng: random.Random) -> Iterator[Fault]:
     """A simple statement is forgotten."""
     for block in _blocks(code):
         for node in block:
-            if isinstance(node, SIMPLE) and len(block) > 1 and code.single(node) and len(code.lines[node.lineno - 1]) < 70:
+            if (
+                isinstance(node, SIMPLE)
+                and len(block) > 1
+                and code.single(node)
+                and len(code.lines[node.lineno - 1]) < 70
+            ):
                 yield _gap(code, "missing line", node.lineno - 1, node.lineno)
 
 
@@ -157,22 +212,39 @@ def missing_guard(code: Code, rng: random.Random) -> Iterator[Fault]:
     """`if not a: return`, a base case, is forgotten: an `if` of one short statement."""
     for block in _blocks(code):
         for node in block:
-            if isinstance(node, ast.If) and len(block) > 1 and not node.orelse and len(node.body) == 1 and code.single(node.test):
-                body = node.body[0]
-                if isinstance(body, SIMPLE) and code.single(body) and body.lineno - node.lineno <= 1 and len(code.text(body)) < 40:
-                    if code.lines[node.lineno - 1].lstrip().startswith("if ") and len(code.text(node.test)) < 40:
-                        yield _gap(code, "missing guard", node.lineno - 1, body.lineno)
+            if (
+                isinstance(node, ast.If)
+                and len(block) > 1
+                and not node.orelse
+                and len(node.body) == 1
+                and _short_guard(code, node)
+            ):
+                yield _gap(code, "missing guard", node.lineno - 1, node.body[0].lineno)
+
+
+def _short_guard(code: Code, node: ast.If) -> bool:
+    test, body = node.test, node.body[0]
+    if not (isinstance(body, SIMPLE) and code.single(body) and code.single(test) and body.lineno - node.lineno <= 1):
+        return False
+    is_if = code.lines[node.lineno - 1].lstrip().startswith("if ")  # an elif would take the lines after it along
+    return is_if and len(code.text(test)) < 40 and len(code.text(body)) < 40
 
 
 def extra_line(code: Code, rng: random.Random) -> Iterator[Fault]:
-    """A statement that does not belong: a copy of another one, an early `return`, `break`, `continue`, or a doubled line."""
+    """A statement that does not belong: a copy of another one, an early `return`, `break`, `continue`, or a doubled
+    line.
+    """
     short = [code.text(n) for n in code.nodes if isinstance(n, SIMPLE) and code.single(n) and len(code.text(n)) < 50]
     for block in _blocks(code):
         place = rng.choice(block)
         line = place.lineno - 1
         if line == 0 or code.lines[line].lstrip().startswith(("elif", "else", "except", "finally", "@")):
             continue
-        new = rng.choice(short) if short and rng.random() < 0.7 else rng.choice(("return", "return None", "continue", "break"))
+        new = (
+            rng.choice(short)
+            if short and rng.random() < 0.7
+            else rng.choice(("return", "return None", "continue", "break"))
+        )
         if rng.random() < 0.2 and isinstance(place, SIMPLE) and code.single(place):
             new = code.text(place)
         faulty = " " * code.indent(line) + new
@@ -192,4 +264,6 @@ def indentation(code: Code, rng: random.Random) -> Iterator[Fault]:
         if line and code.indent(line - 1) > code.indent(line) and len(block) > 1:
             options.append(INDENT + code.lines[line])
         if options and code.lines[line].startswith(" " * last.col_offset) and code.indent(line) == last.col_offset:
-            yield Fault(operator="indentation", head=line, tail=line + 1, faulty=rng.choice(options), fixed=code.lines[line])
+            yield Fault(
+                operator="indentation", head=line, tail=line + 1, faulty=rng.choice(options), fixed=code.lines[line]
+            )
