@@ -116,7 +116,7 @@ class Alone:
         changes: tuple[Trim, ...] = (Trim(0, reused),)
         while not answer.finish:
             row = self._compute(wanted, changes)
-            pick = Pick(0, request.sampling, answer.random, answer.mask())
+            pick = Pick(0, request.sampling, answer.key, answer.mask())
             (drawn,) = draw([row], [pick])
             answer.take(drawn, self._backend.piece)
             wanted, changes = [drawn.token], ()

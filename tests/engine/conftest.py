@@ -1,6 +1,7 @@
 """A cache and a model that are small enough to be checked by hand, behind the interfaces of the real ones."""
 
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,13 @@ from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import ModelError
 
 VOCABULARY = 8
+
+
+def pytest_unconfigure() -> None:
+    """Closes what llama-cpp-python opens when it is imported and leaves open, which Python would complain about."""
+    opened = sys.modules.get("llama_cpp._utils")
+    for file in (opened.outnull_file, opened.errnull_file) if opened else ():
+        file.close()
 
 
 class ToyCache:

@@ -151,6 +151,8 @@ def test_a_schema_holds_together_with_a_constraint(toy: Any) -> None:
     [
         (asking([1] * 49), "do not fit the context of 60"),
         (asking([]), "the prompt is empty"),
+        (asking([1, 8]), "tokens that toy does not know"),
+        (asking([-1]), "tokens that toy does not know"),
         (asking([1], sampling=Sampling(max_tokens=0)), "0 tokens"),
     ],
 )

@@ -1,8 +1,10 @@
 """The engine on real models through llama.cpp: isolation, sharing, batching, ends, and files that cannot be loaded."""
 
 import asyncio
-import ctypes
+import inspect
 import os
+import statistics
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from swarmcode.engine.batched import BatchedEngine
-from swarmcode.engine.llama import Layout, open_engine
+from swarmcode.engine.llama import Layout, LlamaBackend, Room, open_engine
 from swarmcode.engine.models import ModelFile, describe, resolve
 from swarmcode.engine.protocol import Completion, Request, Sampling, Segment
+from swarmcode.engine.step import Read, Step
+from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import EngineLost, ModelError, UsageError
 
 pytestmark = pytest.mark.model
@@ -24,18 +28,14 @@ T = TypeVar("T")
 Writer = Callable[..., Path]
 END, BUG, FIX, BEGIN, FIRST_POINTER = 1, 2, 3, 4, 4032
 
-WINDOWS = [
-    (
-        "def mean(values):\n    total = 0\n",
-        "    for value in values[1:]:",
-        "\n        total += value\n    return total\n",
-    ),
-    ("def clamp(x, low, high):\n", "    return max(low, max(x, high))", "\n"),
-    ("def find(items, wanted):\n    i = 0\n", "    while i <= len(items):", "\n        if items[i] == wanted:\n"),
-    ("def area(w, h):\n", "    return w + h", "\n"),
-    ("def is_leap(year):\n", "    return year % 4 == 0 or year % 100 != 0", "\n"),
-    ("def is_leap(year):\n    if year % 400 == 0:\n", "        return False", "\n    return year % 4 == 0\n"),
-]
+SOURCE = [line for line in inspect.getsource(statistics).splitlines() if line.strip() and ">>>" not in line]
+
+
+def window(number: int) -> tuple[str, str, str]:
+    """Some lines of real code: those before a suspect line, the line, those after it."""
+    at = 8 + number * 37 % (len(SOURCE) - 20)
+    before, after = SOURCE[at - 2 - number % 6 : at], SOURCE[at + 1 : at + 6]
+    return "".join(f"{line}\n" for line in before), SOURCE[at], "".join(f"\n{line}" for line in after)
 
 
 class Span:
@@ -52,10 +52,10 @@ class Span:
         return (tokens < FIRST_POINTER) & ((tokens == END) | (tokens > BEGIN))
 
 
-def asking(engine: BatchedEngine, window: int, *seeds: int, temperature: float = 1.0, **changes: Any) -> Request:
+def asking(engine: BatchedEngine, number: int, *seeds: int, temperature: float = 1.0, **changes: Any) -> Request:
     """A request as the span agent makes it."""
-    before, line, after = WINDOWS[window % len(WINDOWS)]
-    tokens = engine.tokenize(line)
+    before, line, after = window(number)
+    tokens = engine.tokenize(line)[:59]
     line_parts = [part for index, token in enumerate(tokens) for part in (FIRST_POINTER + index, token)]
     suspect = (BUG, *line_parts, FIRST_POINTER + len(tokens), BUG)
     prompt = (BEGIN, *engine.tokenize(before), *suspect, *engine.tokenize(after), FIX)
@@ -88,19 +88,21 @@ async def together(engine: BatchedEngine, requests: Sequence[Request]) -> list[t
     return await asyncio.gather(*map(engine.complete, requests))
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_batched_answers_are_those_of_one_at_a_time(temperature: float) -> None:
-    """To the last bit of every log-probability: greedy and sampled, prompts mixed, some equal."""
+def test_batched_answers_are_those_of_one_at_a_time() -> None:
+    """To the last bit of every log-probability, greedy and sampled, some prompts equal, some alike: in a batch of a
+    hundred on all threads, and one after another on one thread with room for nothing else."""
 
-    async def story(engine: BatchedEngine) -> tuple[Any, Any]:
-        requests = [asking(engine, n, n // 2, temperature=temperature) for n in range(60)]
-        batched = await together(engine, requests)
-        return batched, [await engine.complete(request) for request in requests]
+    async def batched(engine: BatchedEngine) -> list[Any]:
+        requests = [asking(engine, n // 3, n, temperature=n % 4 / 3) for n in range(120)]
+        return [answers(each) for each in await together(engine, requests)]
 
-    batched, _ = play(resolve("repair"), story)
-    _, alone = play(resolve("repair"), story, agents=1, threads=1)
-    assert [answers(each) for each in batched] == [answers(each) for each in alone]
-    assert len({each[0].tokens for each in batched}) >= len(WINDOWS)
+    async def alone(engine: BatchedEngine) -> list[Any]:
+        requests = [asking(engine, n // 3, n, temperature=n % 4 / 3) for n in range(120)]
+        return [answers(await engine.complete(request)) for request in requests]
+
+    first = play(resolve("repair"), batched)
+    assert first == play(resolve("repair"), alone, agents=1, threads=1)
+    assert len({tokens for ((tokens, *_),) in first}) > 40
 
 
 def test_canaries_among_cancelled_requests_are_untouched() -> None:
@@ -111,8 +113,8 @@ def test_canaries_among_cancelled_requests_are_untouched() -> None:
     async def story(engine: BatchedEngine) -> list[tuple[Completion, ...]]:
         canaries, noise = [], []
         for n in range(40):
-            canaries.append(asyncio.create_task(engine.complete(asking(engine, n, n))))
-            noise += [asyncio.create_task(engine.complete(asking(engine, n + k, 100 * k + n))) for k in range(3)]
+            canaries.append(asyncio.create_task(engine.complete(asking(engine, n % 15, n))))
+            noise += [asyncio.create_task(engine.complete(asking(engine, n % 15 + k, 100 * k + n))) for k in range(3)]
             for victim in order.permutation(len(noise))[:2]:
                 noise[victim].cancel()
             if n % 4 == 0:
@@ -124,7 +126,7 @@ def test_canaries_among_cancelled_requests_are_untouched() -> None:
         return results
 
     async def alone(engine: BatchedEngine) -> list[tuple[Completion, ...]]:
-        return [await engine.complete(asking(engine, n, n)) for n in range(40)]
+        return [await engine.complete(asking(engine, n % 15, n)) for n in range(40)]
 
     mixed, single = play(model, story, agents=12), play(model, alone)
     assert [answers(each) for each in mixed] == [answers(each) for each in single]
@@ -135,7 +137,7 @@ def test_a_hundred_requests_decode_as_one_batch(layout: Layout) -> None:
     """As many steps as the longest answer has tokens, and a few for the prompts; equal prompts are computed once."""
 
     async def story(engine: BatchedEngine) -> tuple[list[Completion], int, int]:
-        requests = [asking(engine, n, n) for n in range(100)]
+        requests = [asking(engine, n % 10, n) for n in range(100)]
         prompts = {request.prompt[0].tokens for request in requests}
         completions = [each for (each,) in await together(engine, requests)]
         return completions, engine.steps, sum(map(len, prompts))
@@ -143,7 +145,7 @@ def test_a_hundred_requests_decode_as_one_batch(layout: Layout) -> None:
     completions, steps, distinct = play(resolve("repair"), story, layout=layout)
     assert steps <= max(each.usage.decoded for each in completions) + 4
     assert sum(each.usage.prefilled for each in completions) <= distinct
-    assert sum(each.usage.reused for each in completions) > 90 * distinct / len(WINDOWS)
+    assert sum(each.usage.reused for each in completions) >= 9 * distinct
 
 
 def test_a_shared_head_is_computed_once(chat_gguf: Path) -> None:
@@ -184,7 +186,7 @@ def test_more_requests_than_seats_wait_their_turn() -> None:
     """Three sequences at once, fifty requests: all are answered, as they would be with more room."""
 
     async def story(engine: BatchedEngine) -> Any:
-        return [answers(each) for each in await together(engine, [asking(engine, n, n) for n in range(50)])]
+        return [answers(each) for each in await together(engine, [asking(engine, n % 20, n) for n in range(50)])]
 
     assert play(resolve("repair"), story, agents=3) == play(resolve("repair"), story)
 
@@ -229,6 +231,17 @@ def test_closing_ends_requests_in_the_middle(chat_gguf: Path) -> None:
         return [*await pending, *await asyncio.gather(engine.complete(request), return_exceptions=True)]
 
     assert [type(each) for each in play(describe(chat_gguf), story)] == [EngineLost] * 5
+
+
+def test_a_step_can_be_interrupted() -> None:
+    """A step that is interrupted fails, so that closing need not wait for a large model."""
+    backend = LlamaBackend(resolve("repair"), Room(agents=1), threading.Event())
+    step = Step(tokens=[5, 6], positions=[0, 1], seats=[0, 0], reads=[Read(1, [0])])
+    assert len(backend.run(step)) == 1
+    backend.interrupt()
+    with pytest.raises(StepFailed):
+        backend.run(Step(tokens=[7, 8], positions=[2, 3], seats=[0, 0], reads=[Read(1, [0])]))
+    backend.close()
 
 
 def test_text_survives_tokenization(chat_gguf: Path) -> None:
@@ -359,6 +372,5 @@ def test_opening_can_be_cancelled() -> None:
 
 
 def test_threads_sleep_while_they_wait() -> None:
-    """The policy is set before llama.cpp is loaded: spinning threads starve the tests that run beside them."""
+    """The policy is set when llama.cpp is loaded: spinning threads starve the tests that run beside them."""
     assert os.environ["OMP_WAIT_POLICY"]
-    assert ctypes.CDLL(None).getenv

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from swarmcode.engine.protocol import Sampling
-from swarmcode.engine.sampling import Pick, draw
+from swarmcode.engine.sampling import Pick, draw, key
 
 ROWS = st.lists(st.floats(-8, 8, width=32), min_size=2, max_size=40).map(lambda row: np.array(row, np.float32))
 RULES = st.builds(
@@ -43,13 +43,13 @@ def reference(row: NDArray[np.float32], rules: Sampling, mask: NDArray[np.bool_]
 
 
 def one(row: NDArray[np.float32], rules: Sampling, seed: int = 0, mask: NDArray[np.bool_] | None = None) -> int:
-    return draw([row], [Pick(0, rules, np.random.default_rng(seed), mask)])[0].token
+    return draw([row], [Pick(0, rules, key(seed, 0), mask)])[0].token
 
 
 @given(ROWS, RULES, st.data())
 def test_only_what_the_rules_leave_is_drawn(row: NDArray[np.float32], rules: Sampling, data: st.DataObject) -> None:
-    """No drawn token is one that the rules, carried out by full sorts, give no chance (rows without ties)."""
-    row = np.unique(row + np.arange(len(row), dtype=np.float32) * np.float32(0.01))
+    """No drawn token is one that the rules, carried out by full sorts, give no chance (rows without near ties)."""
+    row = np.unique(np.round(row, 2))
     mask = np.array(data.draw(st.lists(st.booleans(), min_size=len(row), max_size=len(row))))
     mask[data.draw(st.integers(0, len(row) - 1))] = True
     expected = reference(row, rules, mask)
@@ -73,8 +73,8 @@ def test_tokens_come_as_often_as_they_should(rules: Sampling) -> None:
     row = (np.random.default_rng(1).normal(size=300) * 2).astype(np.float32)
     mask = np.arange(300) % 3 > 0
     expected = reference(row, rules, mask)
-    random = np.random.default_rng(5)
-    counts = np.bincount([drawn.token for drawn in draw([row], [Pick(0, rules, random, mask)] * 20_000)], minlength=300)
+    picks = [Pick(0, rules, key(number // 10, number % 10), mask) for number in range(20_000)]
+    counts = np.bincount([drawn.token for drawn in draw([row], picks)], minlength=300)
     common = expected * 20_000 >= 5
     rest = counts[~common].sum() - expected[~common].sum() * 20_000
     squares = (((counts - expected * 20_000) ** 2)[common] / (expected * 20_000)[common]).sum()
@@ -88,7 +88,7 @@ def test_log_probability_is_under_the_mask_alone(row: NDArray[np.float32], rules
     """Whatever top-k, top-p, min-p and temperature are, the log-probability is that of the plain softmax under the
     mask, and never above zero."""
     mask = np.arange(len(row)) >= min(least, len(row) - 1)
-    (drawn,) = draw([row], [Pick(0, rules, np.random.default_rng(0), mask)])
+    (drawn,) = draw([row], [Pick(0, rules, 0, mask)])
     expected = np.log(softmax(row[mask].astype(np.float64)))[drawn.token - np.flatnonzero(mask)[0]]
     assert drawn.logprob == pytest.approx(expected, abs=1e-4)
     assert drawn.logprob <= 0
@@ -105,20 +105,34 @@ def test_temperature_zero_takes_the_most_probable() -> None:
 def test_a_draw_does_not_depend_on_the_batch(seed: int, others: int, rules: Sampling) -> None:
     """The same row, rules and random numbers give the same token and probability whatever is drawn beside them."""
     rows = (np.random.default_rng(seed).normal(size=(others + 1, 500)) * 3).astype(np.float32)
-    beside = [Pick(index, Sampling(top_k=3 * index), np.random.default_rng(index)) for index in range(others)]
-    alone = draw([rows[-1].copy()], [Pick(0, rules, np.random.default_rng(seed))])[0]
-    together = draw(list(rows), [*beside, Pick(others, rules, np.random.default_rng(seed))])[-1]
+    beside = [Pick(index, Sampling(top_k=3 * index), index) for index in range(others)]
+    alone = draw([rows[-1].copy()], [Pick(0, rules, seed)])[0]
+    together = draw(list(rows), [*beside, Pick(others, rules, seed)])[-1]
     assert alone == together
 
 
-def test_every_draw_takes_one_number() -> None:
-    """Also at temperature 0, so that what a sequence draws later does not depend on how its start was drawn."""
-    row = np.zeros(5, np.float32)
-    one_by_one, skipped = np.random.default_rng(3), np.random.default_rng(3)
-    for rules in (Sampling(temperature=0), Sampling(), Sampling(top_k=1)):
-        draw([row], [Pick(0, rules, one_by_one)])
-    skipped.random(3)
-    assert one_by_one.random() == skipped.random()
+@pytest.mark.parametrize("rules", [Sampling(), Sampling(temperature=0.6, top_p=0.95, min_p=0.01)])
+def test_a_draw_hardly_depends_on_the_last_digits(rules: Sampling) -> None:
+    """Logits with an error of a thousandth, as other kernels make it, give the same tokens in 99 of 100 draws."""
+    random = np.random.default_rng(2)
+    rows = (random.normal(size=(500, 2000)) * 2).astype(np.float32)
+    picks = [Pick(index, rules, key(index, 0)) for index in range(500)]
+    noisy = (rows + random.normal(size=rows.shape) * 1e-3).astype(np.float32)
+    same = sum(one.token == other.token for one, other in zip(draw(rows, picks), draw(noisy, picks), strict=True))
+    assert same >= 495
+
+
+def test_keys_differ_between_seeds_and_steps() -> None:
+    """Any integer is a seed, and neighbours have nothing in common."""
+    seeds = [*range(-50, 50), 2**63, 2**64 - 1, -(2**70) - 5]
+    assert len({key(seed, step) for seed in seeds for step in range(100)}) == len({s % 2**64 for s in seeds}) * 100
+    bits = [key(seed, 0) ^ key(seed + 1, 0) for seed in range(200)]
+    assert 24 < np.mean([each.bit_count() for each in bits]) < 40
+
+
+def test_nothing_is_drawn_from_nothing() -> None:
+    """No picks, no tokens."""
+    assert draw([], []) == []
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
@@ -126,4 +140,4 @@ def test_every_draw_takes_one_number() -> None:
 def test_logits_that_are_no_numbers_are_reported(wrong: float, rules: Sampling) -> None:
     """A row with NaN or infinity yields a log-probability that is no number, so that the caller can tell."""
     row = np.array([1.0, wrong, 2.0], np.float32)
-    assert not np.isfinite(draw([row], [Pick(0, rules, np.random.default_rng(0))])[0].logprob)
+    assert not np.isfinite(draw([row], [Pick(0, rules, 0)])[0].logprob)

@@ -21,6 +21,7 @@ from swarmcode.sandbox.image import build
 from swarmcode.sandbox.plan import plan
 from swarmcode.sandbox.protocol import Base, Command, Limits, Toolchain
 from swarmcode.sandbox.stage import readable
+from swarmcode.suite import probe
 
 if TYPE_CHECKING:
     from conftest import Bench, Benches
@@ -52,22 +53,28 @@ def image(benches: Benches) -> Iterator[str]:
 
 @pytest.mark.docker
 def test_given_image(benches: Benches, image: str) -> None:
-    """A given image is used as it is: its programs and variables, nothing of the host's, and it needs no Python."""
+    """A given image is used as it is: its programs and variables, of the host's nothing but what the toolchain names,
+    and it needs no Python."""
     bench = benches.get("docker")
 
     async def scenario() -> list[str]:
         sandbox = await choose("docker", run="tests-image", image=image)
         try:
             home = Path("/testbed")
-            box = await sandbox.open(Base(root=bench.base.root, home=home), bench.toolchain, Limits(disk_mb=64))
+            named = Toolchain(path=(), mounts=(probe.folder(),))
+            box = await sandbox.open(Base(root=bench.base.root, home=home), named, Limits(disk_mb=64))
             await box.apply({"new": b"x"})
-            script = "pwd; echo $MADE_BY; echo *; [ -e /usr ] || echo bare; echo done > $HOME/x && echo $HOME/*"
+            script = (
+                f"[ -f {probe.folder()}/swarmcode_probe.py ] && echo probe; "
+                + "pwd; echo $MADE_BY; echo *; [ -e /usr ] || echo bare; echo done > $HOME/x && echo $HOME/*"
+            )
             result = await box.run(Command(argv=("/bin/sh", "-c", script)))
             return result.output.splitlines()
         finally:
             await sandbox.close()
 
     assert bench.wait(scenario()) == [
+        "probe",
         "/testbed",
         "image",
         "app.py empty folder-link link new src tool.sh",

@@ -152,7 +152,10 @@ def test_hidden_folders_of_the_home_folder_stay_hidden(repo: Path, environ: dict
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.text() | st.sampled_from(["MAPPING = 3", "MAPPING = {'a': 1}", "MAPPING: x", "MAPPING = {**{}}"]), st.text())
+@given(
+    st.text() | st.sampled_from(["MAPPING = 3", "MAPPING = {'a': 1}", "MAPPING: x", "MAPPING = {**{}}", "(" * 999]),
+    st.text() | st.sampled_from(["loop", "x" * 5000, "/" * 5000, "..", "."]),
+)
 def test_whatever_an_environment_says(tmp_path: Path, finder: str, text: str) -> None:
     """Settings, `.pth` files and finders full of nonsense are read without a fault."""
     repo = tmp_path / "repo"
@@ -160,6 +163,7 @@ def test_whatever_an_environment_says(tmp_path: Path, finder: str, text: str) ->
     if not site.exists():
         environment(repo / ".venv")
         (site / "folder.pth").mkdir()
+        (site / "loop").symlink_to("loop")
     (site / "x.pth").write_text(text, errors="surrogatepass")
     (site / "__editable___x_finder.py").write_text(finder, errors="surrogatepass")
     (repo / ".venv" / "pyvenv.cfg").write_text(f"home = {text}\n{text}", errors="surrogatepass")

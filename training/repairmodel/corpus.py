@@ -266,11 +266,17 @@ def shingles(text: str, size: int = 8) -> set[tuple[str, ...]]:
     return {tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}
 
 
+def words(text: str) -> set[str]:
+    """Names of five letters or more."""
+    return set(re.findall(r"[A-Za-z_]\w{4,}", text))
+
+
 def check(data: Path) -> list[str]:
     """What is wrong with the corpus, empty when nothing is."""
     listed = {re.sub(r"[-_.]+", "-", p.name).lower(): p.use for p in packages()}
     problems: list[str] = []
-    examples = [(text, shingles(text)) for text in example_functions()]
+    examples = [(words(text), shingles(text)) for text in example_functions()]
+    examples = [(used, theirs) for used, theirs in examples if len(theirs) >= 10]
     for use in ("train", "held-out"):
         for record in load(data / f"{use}.jsonl"):
             project, where = record["project"], f"{record['project']} {record['path']} {record['name']}"
@@ -280,8 +286,12 @@ def check(data: Path) -> list[str]:
                 problems.append(f"{where}: not listed in packages.txt for {use}")
             if record["name"].rsplit(".", 1)[-1] in QUIXBUGS:
                 problems.append(f"{where}: has the name of a QuixBugs program")
-            own = shingles(record["text"]) if examples else set()
-            if any(len(own & theirs) > 0.5 * max(1, len(theirs)) and len(theirs) >= 10 for _, theirs in examples):
+            used = words(record["text"])
+            near = [
+                theirs for known, theirs in examples if 3 * len(known & used) >= len(known)
+            ]  # cheap, and rules most out
+            own = shingles(record["text"]) if near else set()
+            if any(2 * len(own & theirs) > len(theirs) for theirs in near):
                 problems.append(f"{where}: more than half of a function of examples/")
     return problems
 

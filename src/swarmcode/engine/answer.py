@@ -1,4 +1,4 @@
-"""One answer while it is being generated: its tokens, its text, its own random numbers, and whether it has ended."""
+"""One answer while it is being generated: its tokens, its text, its own randomness, and whether it has ended."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.engine.protocol import Completion, Constraint, Finish, Request
-from swarmcode.engine.sampling import Drawn
+from swarmcode.engine.sampling import Drawn, key
 from swarmcode.flow import Usage
 
 
@@ -25,12 +25,10 @@ class Answer:
     logprobs: list[float] = field(default_factory=list)
     finish: Finish | None = None
     """None while it goes on."""
-    random: np.random.Generator = field(init=False)
     _text: bytearray = field(default_factory=bytearray)
     _stops: tuple[bytes, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.random = np.random.default_rng(2 * abs(self.seed) + (self.seed < 0))
         self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
 
     def mask(self) -> NDArray[np.bool_] | None:
@@ -41,6 +39,11 @@ class Answer:
             if allowed is not None:
                 found = allowed if found is None else found & allowed
         return found
+
+    @property
+    def key(self) -> int:
+        """Random bits for the next draw, which depend on the seed and on how many tokens there are."""
+        return key(self.seed, len(self.logprobs))
 
     def take(self, drawn: Drawn, piece: Callable[[int], bytes]) -> None:
         """Goes on by one token; afterwards `finish` says whether it has ended. `piece` gives a token's bytes.

@@ -83,7 +83,7 @@ class BatchedEngine:
 
     def _job(self, request: Request, future: asyncio.Future[tuple[Completion, ...]]) -> Job:
         prompt = self._prompt(request.prompt)
-        self._check(len(prompt), request)
+        self._check(prompt, request)
         ends = self._backend.ends | frozenset(request.stop_tokens)
         grammars = tuple(self._backend.grammar(request.schema) for _ in request.seeds) if request.schema else ()
         asked = (request.constraint,) if request.constraint else ()
@@ -101,15 +101,20 @@ class BatchedEngine:
         lacking = bool(segments and segments[0].text) and tuple(tokens[: len(begin)]) != begin
         return (*begin, *tokens) if lacking else tuple(tokens)
 
-    def _check(self, prompt: int, request: Request) -> None:
+    def _check(self, prompt: tuple[int, ...], request: Request) -> None:
         wanted, context = request.sampling.max_tokens, self._profile.context
         if not prompt:
             raise UsageError("the prompt is empty", "give at least one token")
+        if min(prompt) < 0 or max(prompt) >= self._profile.vocabulary:
+            raise UsageError(
+                f"the prompt has tokens that {self._profile.name} does not know",
+                f"its tokens are 0 to {self._profile.vocabulary - 1}",
+            )
         if wanted < 1:
             raise UsageError(f"an answer of {wanted} tokens was asked for", "ask for at least one")
-        if prompt + wanted > context:
+        if len(prompt) + wanted > context:
             raise UsageError(
-                f"a prompt of {prompt} tokens and an answer of {wanted} do not fit the context of {context}",
+                f"a prompt of {len(prompt)} tokens and an answer of {wanted} do not fit the context of {context}",
                 "shorten the prompt, ask for fewer tokens, or choose a model with a longer context",
             )
 

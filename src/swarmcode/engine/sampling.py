@@ -3,6 +3,13 @@
 Every row is reduced by itself, so that what is drawn from a row depends on that row alone and not on the batch around
 it; with thresholds and partitions, so that a vocabulary of 160,000 costs no full sort. Sequences that read the same
 row under the same rules share the work.
+
+The draw is a race (the Gumbel-max trick): each token gets an exponential arrival time from a hash of the draw's key and
+its own id, divided by its weight, and the first wins; of many tokens, blocks race first, and then those of the winning
+block. Where two runs compute logits that differ in the last digits, the same key then almost always yields the same
+token. Walking along the cumulative distribution would not: every boundary in it shifts. With flash attention, where
+probabilities differ by a thousandth between a request alone and in a batch, 97 to 100 of 100 answers to span edits are
+equal this way, and were 65 the other.
 """
 
 import math
@@ -17,8 +24,10 @@ from swarmcode.engine.protocol import Sampling
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 
-_BLOCK = 512
-"""Weights that are summed at once: a long running sum is taken over blocks, and then within one."""
+_BLOCK = 256
+"""Candidates that race each other at once."""
+_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_WORD = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +37,8 @@ class Pick:
     row: int
     """Index into the rows of logits."""
     sampling: Sampling
-    random: np.random.Generator
-    """Of this sequence alone; goes on by one number, also at temperature 0."""
+    key: int
+    """64 random bits that belong to this draw alone."""
     mask: NDArray[np.bool_] | None = None
     """Shape (vocabulary,): True where the token may be drawn, at least once. None: all may."""
 
@@ -46,98 +55,162 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class _Candidates:
-    """The tokens that may be drawn from a row, and with which weight."""
+    """The tokens that may be drawn from a row, at least one."""
 
     tokens: Indices | None
-    """None: candidate i is token i."""
+    """Ascending; None: candidate i is token i."""
     logits: Floats
+    weights: Floats
+    """At the given temperature; the largest is 1."""
     total: float
     """Log of the sum of the exponentials of all logits under the mask."""
-    weights: Floats
-    """At the given temperature; empty at temperature 0."""
-    blocks: NDArray[np.float64]
-    """Running sums of the blocks of `weights`."""
+
+    def blocks(self) -> tuple[Indices, Floats]:
+        """Where the blocks begin, candidates with tokens from a multiple of the block size to the next, and the sums
+        of their weights."""
+        if self.tokens is not None:
+            starts = np.concatenate(([0], np.flatnonzero(np.diff(self.tokens // _BLOCK)) + 1))
+            return starts, np.add.reduceat(self.weights, starts)
+        whole = self.weights.size // _BLOCK * _BLOCK
+        sums = self.weights[:whole].reshape(-1, _BLOCK).sum(axis=1)
+        rest = self.weights[whole:]
+        starts = np.arange(0, self.weights.size, _BLOCK)
+        return starts, np.append(sums, rest.sum()) if rest.size else sums
+
+    def names(self, part: slice | Indices) -> Indices:
+        """The tokens of some candidates."""
+        if self.tokens is not None:
+            return self.tokens[part]
+        return np.arange(part.start, part.stop) if isinstance(part, slice) else part
+
+
+def key(seed: int, step: int) -> int:
+    """64 random bits for the draw number `step` of the sequence with this seed; any integers."""
+    return _mixed(_mixed(seed & _WORD) + step)
 
 
 def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
     """One token for each pick; `rows` have shape (vocabulary,)."""
-    shared: dict[tuple[int, Sampling], _Candidates] = {}
-    drawn = []
+    known: dict[tuple[int, Sampling], _Candidates] = {}
+    fields = []
     for pick in picks:
-        key = (pick.row, pick.sampling)
-        if pick.mask is not None:
-            candidates = _candidates(rows[pick.row], pick.sampling, pick.mask)
-        elif key in shared:
-            candidates = shared[key]
-        else:
-            candidates = shared[key] = _candidates(rows[pick.row], pick.sampling, None)
-        drawn.append(_draw(candidates, pick.random.random()))
-    return drawn
+        rule = (pick.row, pick.sampling)
+        found = known.get(rule) if pick.mask is None else None
+        if found is None:
+            found = _candidates(rows[pick.row], pick.sampling, pick.mask)
+            if pick.mask is None:
+                known[rule] = found
+        fields.append(found)
+    parts = _winning_blocks(fields, [_mixed(pick.key) for pick in picks])
+    names = [field.names(part) for field, part in zip(fields, parts, strict=True)]
+    weights = [field.weights[part] for field, part in zip(fields, parts, strict=True)]
+    places = _race(names, weights, [pick.key for pick in picks])
+    return [_drawn(field, part.start + place) for field, part, place in zip(fields, parts, places, strict=True)]
 
 
-def _draw(candidates: _Candidates, uniform: float) -> Drawn:
+def _winning_blocks(fields: Sequence[_Candidates], keys: Sequence[int]) -> list[slice]:
+    """The block of each field that arrives first; all of a field that is small."""
+    parts = [slice(0, field.weights.size) for field in fields]
+    large = [(index, field, *field.blocks()) for index, field in enumerate(fields) if field.weights.size > _BLOCK]
+    names = [field.names(starts) // _BLOCK for _, field, starts, _ in large]
+    winners = _race(names, [sums for *_, sums in large], [keys[index] for index, *_ in large])
+    for (index, field, starts, _), winner in zip(large, winners, strict=True):
+        bounds = (*starts[winner : winner + 2].tolist(), field.weights.size)
+        parts[index] = slice(*bounds[:2])
+    return parts
+
+
+def _drawn(candidates: _Candidates, index: int) -> Drawn:
     if not math.isfinite(candidates.total):
         return Drawn(0, math.nan)
-    index = _locate(candidates, uniform) if candidates.weights.size else int(candidates.logits.argmax())
     token = index if candidates.tokens is None else int(candidates.tokens[index])
-    logprob = float(candidates.logits[index]) - candidates.total
-    return Drawn(token, 0.0 if logprob > 0 else logprob)
+    return Drawn(token, min(float(candidates.logits[index]) - candidates.total, 0.0))
 
 
-def _locate(candidates: _Candidates, uniform: float) -> int:
-    """The candidate at which the running sum of the weights passes `uniform` of their total."""
-    target = uniform * float(candidates.blocks[-1])
-    block = min(int(np.searchsorted(candidates.blocks, target, side="right")), candidates.blocks.size - 1)
-    before = float(candidates.blocks[block - 1]) if block else 0.0
-    within = np.cumsum(candidates.weights[block * _BLOCK : (block + 1) * _BLOCK], dtype=np.float64)
-    index = int(np.searchsorted(within, target - before, side="right"))
-    if index == within.size:  # rounding: the last one that has any weight
-        index = int(np.searchsorted(within, within[-1]))
-    return block * _BLOCK + index
+def _race(names: Sequence[Indices], weights: Sequence[Floats], keys: Sequence[int]) -> list[int]:
+    """For each field, the index of the one that arrives first: each with a probability like its weight. When one
+    arrives depends on the field's key and its own name and weight alone."""
+    if not names:
+        return []
+    lengths = np.array([field.size for field in names])
+    starts = np.cumsum(lengths) - lengths
+    words = np.repeat(np.array(keys, np.uint64), lengths)
+    words += (np.concatenate(names) + 1).astype(np.uint64) * np.uint64(_GOLDEN)
+    uniform = ((_shuffled(words) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    with np.errstate(divide="ignore"):  # what has no weight never arrives
+        arrivals = -np.log(uniform) / np.concatenate(weights)
+    first = np.flatnonzero(arrivals <= np.repeat(np.minimum.reduceat(arrivals, starts), lengths))
+    winners = first[np.minimum(np.searchsorted(first, starts), first.size - 1)] - starts
+    return [int(winner) for winner in winners]
+
+
+def _shuffled(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The output function of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014)."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(_FIRST)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(_SECOND)
+    return words ^ (words >> np.uint64(31))
+
+
+def _mixed(word: int) -> int:
+    """The same for one number."""
+    word = (word + _GOLDEN) & _WORD
+    word = ((word ^ (word >> 30)) * _FIRST) & _WORD
+    word = ((word ^ (word >> 27)) * _SECOND) & _WORD
+    return word ^ (word >> 31)
 
 
 def _candidates(row: Floats, sampling: Sampling, mask: NDArray[np.bool_] | None) -> _Candidates:
-    tokens = None if mask is None else np.flatnonzero(mask)
-    logits = row if tokens is None else row[tokens]
-    top = logits.max()
+    tokens, logits = _allowed(row, mask)
+    best = logits.argmax()
+    top = logits[best]
     with np.errstate(invalid="ignore"):  # infinite logits show in the total
         weights = logits - top
     np.exp(weights, out=weights)
-    total = float(top) + float(np.log(weights.sum()))
-    kept = _kept(weights, sampling)
+    total = float(top) + math.log(weights.sum())
+    broken = not math.isfinite(total)
+    kept = np.array([best]) if broken or sampling.temperature == 0.0 else _kept(weights, sampling)
     if kept is not None:
         tokens, logits, weights = kept if tokens is None else tokens[kept], logits[kept], weights[kept]
-    if sampling.temperature == 0.0:
-        weights = weights[:0]
-    elif sampling.temperature != 1.0:
+    if broken:
+        weights = np.ones(1, np.float32)
+    elif sampling.temperature not in (0.0, 1.0):
         weights = (logits - top) / np.float32(sampling.temperature)
         np.exp(weights, out=weights)
-    starts = np.arange(0, weights.size, _BLOCK)
-    return _Candidates(tokens, logits, total, weights, np.cumsum(np.add.reduceat(weights, starts), dtype=np.float64))
+    return _Candidates(tokens, logits, weights, total)
+
+
+def _allowed(row: Floats, mask: NDArray[np.bool_] | None) -> tuple[Indices | None, Floats]:
+    """The tokens under the mask and their logits. Where most are allowed, all, and the others are impossible."""
+    if mask is None:
+        return None, row
+    if np.count_nonzero(mask) * 4 > mask.size:
+        logits = row.copy()
+        logits[~mask] = -np.inf
+        return None, logits
+    tokens = np.flatnonzero(mask)
+    return tokens, row[tokens]
 
 
 def _kept(weights: Floats, sampling: Sampling) -> Indices | None:
-    """Which candidates top-k, top-p and min-p leave, in no particular order; None: all. The largest weight is 1."""
+    """Which candidates top-k, top-p and min-p leave, by ascending index; None: all. The largest weight is 1."""
     if 0 < sampling.top_k < weights.size:
         likeliest = np.argpartition(weights, weights.size - sampling.top_k)[weights.size - sampling.top_k :]
+        likeliest.sort()
         within = _likely(weights[likeliest], sampling)
         return likeliest if within is None else likeliest[within]
     return _likely(weights, sampling)
 
 
 def _likely(weights: Floats, sampling: Sampling) -> Indices | None:
-    """Which candidates top-p (https://arxiv.org/abs/1904.09751) and then min-p leave; None: all.
+    """Which candidates top-p (https://arxiv.org/abs/1904.09751) and then min-p leave, by ascending index; None: all.
 
     Top-p takes the heaviest until their share is reached. Those below an equal part of what it leaves out cannot be
     among them, and min-p drops the same few whether it comes before or after; so only what is above both is sorted.
     """
-    if sampling.top_p >= 1.0 and sampling.min_p <= 0.0:
-        return None
-    total = float(weights.sum())
-    left_out = max(0.0, 1.0 - sampling.top_p) * total / weights.size
-    heavy = np.flatnonzero(weights >= max(left_out, sampling.min_p * float(weights.max())))
     if sampling.top_p >= 1.0:
-        return heavy
+        return np.flatnonzero(weights >= sampling.min_p) if sampling.min_p > 0.0 else None
+    total = float(weights.sum())
+    heavy = np.flatnonzero(weights >= max(sampling.min_p, (1.0 - sampling.top_p) * total / weights.size))
     heavy = heavy[np.argsort(-weights[heavy], kind="stable")]
     sums = np.cumsum(weights[heavy], dtype=np.float64)
-    return heavy[: int(np.searchsorted(sums, sampling.top_p * total)) + 1]
+    return np.sort(heavy[: int(np.searchsorted(sums, sampling.top_p * total)) + 1])

@@ -188,7 +188,7 @@ class Worker:
                     answer.finish = "stop"  # nothing may follow: it is complete
                     sampled[sequence] = None
                 elif not job.fault:
-                    picks.append(Pick(row, answer.request.sampling, answer.random, mask))
+                    picks.append(Pick(row, answer.request.sampling, answer.key, mask))
                     picking.append((sequence, job, index))
         for (sequence, job, index), drawn in zip(picking, draw(rows, picks), strict=True):
             if math.isfinite(drawn.logprob):

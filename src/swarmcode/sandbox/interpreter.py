@@ -7,6 +7,7 @@ no `sitecustomize`), and what `.pth` files and editable installs lead to is read
 
 import ast
 import json
+import os
 import re
 import subprocess
 from collections import deque
@@ -129,9 +130,10 @@ def _interpreters(python: Path, settings: Mapping[str, str], repo: Path) -> Iter
     """
     named = [Path(settings["home"], name) for name in (python.name, "python3", "python")] if "home" in settings else []
     for place in (python, *named):
-        real = place.resolve()
+        # Unlike `Path`, these take loops and names of any length for what they are: no such file.
+        real = Path(os.path.realpath(place))
         inside = real.is_relative_to(repo.resolve()) or real.is_relative_to(repo)
-        if real.is_file() and PYTHON.fullmatch(real.name) and not inside and not _settings(real.parent.parent):
+        if os.path.isfile(real) and PYTHON.fullmatch(real.name) and not inside and not _settings(real.parent.parent):
             yield real
 
 
@@ -201,7 +203,7 @@ def _sources(site: Path) -> Iterator[Path]:
 
 def _outside(site: Path, place: str) -> Iterator[Path]:
     path = site / place
-    if path.is_dir() and not path.resolve().is_relative_to(site.resolve()):
+    if os.path.isdir(path) and not path.resolve().is_relative_to(site.resolve()):
         yield path
 
 
@@ -212,12 +214,10 @@ def _mapping(finder: Path) -> Iterator[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in body:
-        target = node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(node, ast.Assign):
-            target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id == "MAPPING":
-            assert isinstance(node, ast.Assign | ast.AnnAssign)
-            yield from _values(node.value)
+        if isinstance(node, ast.AnnAssign | ast.Assign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(target, ast.Name) and target.id == "MAPPING" for target in targets):
+                yield from _values(node.value)
 
 
 def _values(node: ast.expr | None) -> Iterator[str]:

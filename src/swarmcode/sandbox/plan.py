@@ -1,6 +1,6 @@
 """How an isolated box is laid out: what is mounted where, and what is memory. Containers and bubblewrap share it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,13 +44,14 @@ def plan(
     Raises `SandboxUnavailable` where the tree cannot stand at `home`.
     """
     host.check_home(home)
-    shown, links = _place(toolchain, home, nested=nested) if system else ((), {})
+    system_mounts = host.system() if system else ()
+    shown, links = _place(toolchain, home, system_mounts, nested=nested)
     inner = {str(Path(place).relative_to(home)): target for place, target in links.items() if _below(Path(place), home)}
     outer = {place: target for place, target in links.items() if not _below(Path(place), home)}
     mounts = (
         Mount(source=base, target=host.BASE),
         *host.supervisor().mounts,
-        *(host.system() if system else ()),
+        *system_mounts,
         *shown,
     )
     inside = [str(path.relative_to(home)) for path in (Path(mount.target) for mount in shown) if _below(path, home)]
@@ -70,10 +71,12 @@ def plan(
     return Plan(layout=layout, mounts=mounts, links=links, sizes=sizes, env=_env(toolchain, system=system))
 
 
-def _place(toolchain: Toolchain, home: Path, *, nested: bool) -> tuple[tuple[Mount, ...], dict[str, str]]:
+def _place(
+    toolchain: Toolchain, home: Path, system: Sequence[Mount], *, nested: bool
+) -> tuple[tuple[Mount, ...], dict[str, str]]:
     """Where the toolchain appears: mounts, and links by their absolute place. What is a link on the host stays one."""
     mounts, links = [], {}
-    shown = [Path(mount.target) for mount in host.system()]
+    shown = [Path(mount.target) for mount in system]
     for number, path in enumerate(host.distinct(toolchain.mounts)):
         if path == home or any(_below(path, other) for other in shown):
             continue

@@ -175,7 +175,7 @@ class _Search:
 
     def _needs(self, item: Environment) -> Iterator[Path]:
         yield item.python
-        if item.home.resolve() == (item.base / "bin").resolve():
+        if os.path.realpath(item.home) == os.path.realpath(item.base / "bin"):
             yield item.home
         for prefix in (item.prefix, item.base):
             yield from self._pieces(prefix, item)
