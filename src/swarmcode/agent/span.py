@@ -46,6 +46,8 @@ POINTERS_NAMED = 2
 
 SMALL_EDIT, OWN_WORDS = math.log(0.7), math.log(0.3)
 """How likely the right answer is one of the small edits of its line, or something else."""
+FREE_EVERY = 4
+"""One answer in so many is in the model's own words."""
 GROUP = 8
 """Small edits in a group, of which the model names its favourite."""
 LEAST_SUSPICION = 1e-6
@@ -167,9 +169,9 @@ class Choice:
 class SpanAgent:
     """Asks for one span edit an attempt, line by line over a subtask's suspects.
 
-    Half of the answers are the model's own words; for the other half it chooses among the well-formed small edits of
-    the line (`edits`), which a small model may find likely and yet hardly ever spells out by itself. An answer's
-    log-probability is taken within its half, so both compete on equal terms for the next test run.
+    Some answers are the model's own words; for the others it chooses among the well-formed small edits of the line
+    (`edits`), which a small model may find likely and yet hardly ever spells out by itself. An answer's log-probability
+    is taken within its sort, so that both compete on equal terms for the next test run.
     """
 
     def __init__(self, engine: Engine, tree: Tree, *, seed: int = 0) -> None:
@@ -298,9 +300,10 @@ class SpanAgent:
 
 
 def _choice(prompt: SpanPrompt, assignment: Assignment) -> Choice | None:
-    """Every second answer is a choice, while there are groups to choose from."""
-    place, odd = divmod(assignment.sample, 2)
-    return prompt.choices[place] if odd and place < len(prompt.choices) else None
+    """All answers but every fourth, from the first on, are choices, while there are groups to choose from."""
+    fours, rest = divmod(assignment.sample, FREE_EVERY)
+    place = fours * (FREE_EVERY - 1) + rest - 1
+    return prompt.choices[place] if rest and place < len(prompt.choices) else None
 
 
 def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:

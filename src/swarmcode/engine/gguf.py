@@ -113,13 +113,19 @@ class _Reader:
             return list(struct.unpack_from(f"<{kept}{_SCALARS[kind]}", self._data, start))
         if kind != _STRING:
             raise self._broken()
-        kept_strings: list[Value] = []
-        for index in range(count):
-            if index < _KEPT:
-                kept_strings.append(self._string())
-            else:
-                self._skip(int(self._scalar("Q")))
-        return kept_strings
+        strings: list[Value] = [self._string() for _ in range(min(count, _KEPT))]
+        self._skip_strings(count - len(strings))
+        return strings
+
+    def _skip_strings(self, count: int) -> None:
+        """A loop of its own, because vocabularies have a hundred thousand of them and more."""
+        data, at, last, length_at = self._data, self._at, len(self._data) - 8, struct.Struct("<Q").unpack_from
+        for _ in range(count):
+            if at > last:
+                raise self._broken()
+            at += 8 + length_at(data, at)[0]
+        self._at = at
+        self._skip(0)
 
     def _string(self) -> str:
         length = int(self._scalar("Q"))
