@@ -8,9 +8,10 @@ llama.cpp, the same threads, the same sampling and the same masks.
 
 The peer is a bare loop over llama.cpp's low-level functions with one sequence and flash attention, its fastest setting,
 which keeps what a prompt has in common with the one before it. Its kernels sum in another order than those of the
-`streams` layout, so a few answers differ. It runs twice: with the requests as they come, from all prompts in turn, and sorted by prompt,
-so that it too computes every prompt once, which no scheduler of single requests can know to do. The other peer at hand,
-`llama_cpp.Llama.create_completion`, does the same with more Python around each token (`--high-level` measures it).
+`streams` layout, so a few answers differ. It runs twice: with the requests as they come, from all prompts in turn, and
+sorted by prompt, so that it too computes every prompt once, which no scheduler of single requests can know to do. The
+other peer at hand, `llama_cpp.Llama.create_completion`, does the same with more Python around each token
+(`--high-level` measures it).
 
 CPU seconds are printed beside wall time, because they tell more where the machine is busy with other things.
 """

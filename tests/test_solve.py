@@ -74,7 +74,8 @@ class Stage:
 
     async def _run(self, repo: Path, changes: dict[str, object]) -> Report:
         snapshot = take(repo, self.folder / "run")
-        command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
+        command = changes.pop("command", (sys.executable, "-m", "pytest", "-p", "no:cacheprovider"))
+        assert isinstance(command, tuple)
         issue = Issue(title="Wrong", text="Totals are wrong", repo=repo, base=snapshot.tree, test=command)
         sandbox = ProcessSandbox(run="story")
         alone = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -175,6 +176,24 @@ def test_answers_out_of_scope_are_never_tried(stage: Stage) -> None:
     report = stage.play(cheat)
     assert not stage.told(CandidateJudged)
     assert report.solved == ()
+
+
+def test_the_check_itself_is_no_place_for_a_fix(tmp_path: Path) -> None:
+    """A script named in the test command cannot be edited into passing, though no rule of names calls it a test."""
+    files = {
+        "shop.py": "def total(a, b):\n    return a - b\n",
+        "check.py": "from shop import total\nassert total(3, 4) == 7\n",
+    }
+
+    def cheat_first(prompt: str, seed: int) -> str:
+        if seed % 2 == 0:
+            return block("check.py", "assert total(3, 4) == 7", "assert True")
+        return block("shop.py", "    return a - b", "    return a + b")
+
+    report = Stage(tmp_path, files).play(cheat_first, command=(sys.executable, "check.py"))
+    assert report.fixed
+    assert report.merge is not None
+    assert set(report.merge.changes) == {"shop.py"}
 
 
 def test_a_suite_that_passes_shows_nothing_to_fix(tmp_path: Path) -> None:

@@ -37,10 +37,11 @@ from swarmcode.localise.rank import Localiser
 from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
-from swarmcode.route import NARROW
+from swarmcode.route import NARROW, choose_mode
 from swarmcode.sandbox.protocol import Limits
 from swarmcode.sandbox.stacked import Boxes, StackedBoxes
 from swarmcode.suite.baseline import measure
+from swarmcode.suite.detect import files_named
 from swarmcode.swarm import Hearing, swarm
 from swarmcode.tree import Tree
 
@@ -70,9 +71,11 @@ class Task:
 
 
 async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit) -> Report:
-    """Carries a task through to its report. Raises `SuiteError` where the tests show nothing to fix, and what the
-    engine and the sandbox raise."""
+    """Carries a task through to its report. Raises `SuiteError` where the tests show nothing to fix, `UsageError` where
+    the model cannot work in the mode that was asked for, and what the engine and the sandbox raise."""
     started = time.monotonic()
+    # What the model cannot do is refused before its tests have run for minutes.
+    choose_mode(task.effort.mode, protocols=engine.profile.protocols, subtasks=1, sharp=True)
     ledger = Ledger(emit)
     try:
         async with asyncio.timeout(task.seconds):
@@ -131,7 +134,7 @@ class Story:
     async def localise(self, tree: Tree, baseline: Baseline) -> Evidence:
         """Where the fault behind each failing test may be."""
         with self.phase("localise"):
-            suspects = await asyncio.to_thread(_suspects, self.task.issue.text, baseline, tree)
+            suspects = await asyncio.to_thread(_suspects, self.task.issue, baseline, tree)
         self.ledger(Localised(suspects=_foremost(suspects)))
         return Evidence(suspects=suspects)
 
@@ -159,6 +162,7 @@ class Story:
         self.ledger.planning += proposal.usage
         self.ledger.planner_steps += 1
         forbidden = frozenset(path for path in tree.files if is_test_file(path))
+        forbidden |= files_named(self.task.issue.test, tree.files)
         try:
             return route(
                 check_proposal(proposal.answer, evidence, tree.files, forbidden, first=first), self.task.effort
@@ -232,10 +236,12 @@ class Story:
         self.ledger(PhaseEnded(phase=phase, seconds=time.monotonic() - started))
 
 
-def _suspects(text: str, baseline: Baseline, tree: Tree) -> dict[str, tuple[Suspect, ...]]:
-    """Failing test -> where its fault may be."""
-    localiser = Localiser(text, baseline, tree)
-    return {test: localiser.rank([test]) for test in baseline.failing}
+def _suspects(issue: Issue, baseline: Baseline, tree: Tree) -> dict[str, tuple[Suspect, ...]]:
+    """Failing test -> where its fault may be: nowhere in what the test command itself runs."""
+    localiser = Localiser(issue.text, baseline, tree)
+    checks = files_named(issue.test, tree.files)
+    ranked = {test: localiser.rank([test]) for test in baseline.failing}
+    return {test: tuple(place for place in places if place.path not in checks) for test, places in ranked.items()}
 
 
 def _foremost(suspects: Mapping[str, tuple[Suspect, ...]]) -> tuple[Suspect, ...]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmcode.errors import SuiteError, UsageError
-from swarmcode.suite.detect import command_name, detect
+from swarmcode.suite.detect import command_name, detect, files_named
 
 NOWHERE = Path("/nonexistent")
 
@@ -123,3 +123,21 @@ def test_not_found(tmp_path: Path, files: dict[str, str]) -> None:
 def test_command_name(argv: tuple[str, ...], name: str) -> None:
     """A command is shown as a person would type it."""
     assert command_name(argv) == name
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        (("python3", "check.py"), {"check.py"}),
+        (("python3", "./check.py", "--fast"), {"check.py"}),
+        (("sh", "-c", "make all && python tools/run.py | tee log"), {"tools/run.py"}),
+        (("python3", "-m", "tools.run"), {"tools/run.py"}),
+        (("python3", "-m", "pkg"), {"pkg/__main__.py"}),
+        (("pytest", "unit/cases.py::test_a"), {"unit/cases.py"}),
+        (("pytest", "-q"), set()),
+    ],
+)
+def test_what_the_command_runs_is_no_place_for_a_fix(argv: tuple[str, ...], named: set[str]) -> None:
+    """A script that checks is a test, whatever its name: no patch may make it pass by changing it."""
+    files = {"check.py", "tools/run.py", "pkg/__main__.py", "unit/cases.py", "q.py", "shop.py"} - {"q.py"}
+    assert files_named(argv, files) == named

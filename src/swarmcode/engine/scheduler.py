@@ -226,12 +226,22 @@ class Scheduler:
         """What of the sequence is in the cache. Its end is computed anew in any case, for the logits."""
         limit = max(0, len(sequence.tokens) - self._least)
         if sequence.answered:
-            return self._cache.match(sequence.tokens, limit)
+            return self._shareable(self._cache.match(sequence.tokens, limit))
         key = id(sequence.twins)
         found = known.get(key)
         if found is None or found.coming - found.length < WORTH_WAITING:
-            found = known[key] = self._cache.match(sequence.tokens, limit)
+            found = known[key] = self._shareable(self._cache.match(sequence.tokens, limit))
         return found
+
+    def _shareable(self, match: Match) -> Match:
+        """Where answers must be exact, what a running sequence has decoded serves no other: it was computed token by
+        token, and prompts are not."""
+        if not self.capacity.exact or not match.seats:
+            return match
+        prompts = {sequence.seat: sequence.prompt for sequence in self._running}
+        length = max(min(match.length, prompts.get(seat, match.length)) for seat in match.seats)
+        coming = match.coming if match.coming > match.length else length
+        return Match(seats=match.seats, length=length, coming=coming)
 
     def _start(self, sequence: _Sequence, match: Match) -> bool:
         """Gives a waiting sequence a seat with what `match` found; False where cells are short."""

@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +25,14 @@ class TestCommand:
     argv: tuple[str, ...]
     source: str
     """Where it was found: `--test`, `pytest.ini`, `Makefile`, ..."""
+
+
+def files_named(argv: Iterable[str], files: Collection[str]) -> frozenset[str]:
+    """Files of the tree that the command itself names, by path or as a module: a check that is run is a test, whatever
+    its name says."""
+    words = {word.removeprefix("./") for part in argv for word in re.split(r"[\s;&|()<>'\"=:]+", part) if word}
+    modules = {f"{word.replace('.', '/')}{suffix}" for word in words for suffix in (".py", "/__main__.py")}
+    return frozenset(files) & (words | modules)
 
 
 def command_name(argv: tuple[str, ...]) -> str:
