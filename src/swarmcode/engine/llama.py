@@ -35,9 +35,11 @@ from swarmcode.engine.streams import Streams
 from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import EngineLost, ModelError
 
-# Read when the libraries are loaded. Threads that spin at barriers lose their share of a CPU to the tests that run
-# beside them: with two busy processes on two cores, spinning made a step ten times slower than sleeping does.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# How often a thread looks before it sleeps at a barrier; read once, when the libraries are loaded. By default it looks
+# for some 15 ms, and what it waits for may be a thread that the tests running beside it have displaced: on two cores,
+# two busy processes made a step ten times slower that way. 50 us cost nothing on a quiet machine.
+if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+    os.environ["GOMP_SPINCOUNT"] = "1000"
 
 import llama_cpp.llama_cpp as lib
 from llama_cpp import llama_grammar
