@@ -53,7 +53,13 @@ class ModelSettings:
     context: int = setting(
         "context", 0, "tokens of its KV cache; 0: as agents and model need", whole(0, 1 << 24), nothing
     )
-    threads: int = setting("threads", 0, "threads that compute; 0: one a processor", whole(0, 1024), nothing)
+    threads: int = setting(
+        "threads",
+        0,
+        "threads that compute; 0: half of the processors, the tests need the others",
+        whole(0, 1024),
+        nothing,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

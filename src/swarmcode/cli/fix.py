@@ -175,7 +175,7 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
     from swarmcode.engine.models import resolve
     from swarmcode.plan import Effort
     from swarmcode.sandbox.choose import choose
-    from swarmcode.sandbox.pool import Pool
+    from swarmcode.sandbox.pool import Pool, cpus
     from swarmcode.solve import Task, solve
 
     started = time.monotonic()
@@ -191,9 +191,11 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
         ground = await prepare(order, folder, emit)
         pool = Pool(sandbox, ground.base, ground.toolchain, ground.limits, size=settings.sandbox.boxes or None)
         opened.push_async_callback(pool.close)
+        # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
+        threads = settings.model.threads or max(1, cpus() // 2)
         with phase(emit, "model", model.profile.name):
             engine = await open_engine(
-                model, agents=settings.swarm.agents, context=settings.model.context, threads=settings.model.threads
+                model, agents=settings.swarm.agents, context=settings.model.context, threads=threads
             )
             opened.push_async_callback(engine.close)
         watch.attach(lambda: engine.load)
