@@ -106,7 +106,7 @@ def command(raw: object) -> str:
     """A command line as one would type it in a shell, or a list of its words."""
     expected = 'a command, "pytest -q", or a list of its words'
     if isinstance(raw, list) and raw and all(isinstance(word, str) for word in raw):
-        return shlex.join(raw)
+        return text(shlex.join(raw))
     line = text(raw) if isinstance(raw, str) else ""
     try:
         words = shlex.split(line)
