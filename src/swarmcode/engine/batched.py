@@ -123,6 +123,7 @@ class BatchedEngine:
         together start together."""
         with self._changed:
             if self._ended or self._closing:
+                job.free()
                 raise self._gone()
             self._arrived.append(job)
         asyncio.get_running_loop().call_soon(self._notify)
@@ -168,6 +169,7 @@ class BatchedEngine:
             arrived, self._arrived = self._arrived, []
         self._worker.give_up(self._gone)
         for job in arrived:
+            job.free()
             job.deliver(self._gone())
         self._load = replace(self._load, running=0, waiting=0)
         self._backend.close()

@@ -2,13 +2,13 @@
 
 The KV cache has one of two layouts; both were measured with the embedded model on two CPU cores:
 
-- `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, what is
-  computed for a sequence is then bit for bit the same whatever else is in the batch and however its prompt was cut
-  into chunks, so equal requests with equal seeds give equal answers. As fast as the other while sequences have some
-  hundred tokens, and chosen for those.
+- `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, and with
+  the care that `_StreamCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
+  whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64). The faster
+  one while sequences have some hundred tokens, and chosen for those.
 - `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention. Several
   times faster behind long shared prefixes, and the only one that has room for them. Sums are taken in the order in
-  which the cells happen to lie, so two runs can differ where two tokens are almost equally probable.
+  which the cells happen to lie: probabilities differ by a thousandth from run to run, and 1 to 3 of 100 answers.
 
 Not covered: llama.cpp aborts the process where its own invariants break, and nothing here can catch that.
 """
@@ -29,11 +29,12 @@ from numpy.typing import NDArray
 from swarmcode.engine import machine
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.cache import Change, Copy
+from swarmcode.engine.call import Call
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.streams import Streams
 from swarmcode.engine.worker import StepFailed
-from swarmcode.errors import EngineLost, ModelError
+from swarmcode.errors import EngineLost, ModelError, UsageError
 
 # How often a thread looks before it sleeps at a barrier; read once, when the libraries are loaded. By default it looks
 # for some 15 ms, and what it waits for may be a thread that the tests running beside it have displaced: on two cores,
@@ -69,7 +70,7 @@ class Room:
     agents: int = 100
     """Sequences that are computed at once."""
     context: int = 0
-    """Longest sequence in tokens: what the model's profile says, as far as memory allows."""
+    """Longest sequence in tokens, at most what the model's profile says: just that, as far as memory allows."""
     cells: int = 0
     """Tokens that a `unified` KV cache holds: the context and some thousand for each agent, as far as memory allows."""
     layout: Layout | None = None
@@ -87,7 +88,12 @@ async def open_engine(
     layout: Layout | None = None,
     threads: int = 0,
 ) -> BatchedEngine:
-    """Loads a model; the options are those of `Room`. Cancelling stops the loading. Raises `ModelError`."""
+    """Loads a model; the options are those of `Room`. Cancelling stops the loading.
+
+    Raises `UsageError` for more agents than llama.cpp can tell apart, `ModelError` where the model cannot be opened.
+    """
+    if not 0 < agents <= _MAX_SEATS:
+        raise UsageError(f"{agents} agents cannot run at once", f"ask for 1 to {_MAX_SEATS}")
     room = Room(agents=agents, context=context, cells=cells, layout=layout, threads=threads)
     abandoned = threading.Event()
     open_backend = partial(LlamaBackend, model, room, abandoned)
@@ -192,6 +198,8 @@ class LlamaBackend:
         for number, call in enumerate(calls, 1):
             wanted = self._batch.fill(call)
             code = lib.llama_decode(self._context, self._batch.struct)
+            if self._interrupted.value:
+                raise StepFailed("it was interrupted")
             if code:
                 raise StepFailed(f"llama_decode gave {code} for {call.rows.size} tokens: {_LOG.complaint()}")
             if wanted.size:
@@ -215,33 +223,6 @@ class LlamaBackend:
             raise EngineLost("the engine was closed", "run it again")
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """What one `llama_decode` computes. All columns have the same length."""
-
-    tokens: NDArray[np.int32]
-    positions: NDArray[np.int32]
-    ids: NDArray[np.int32]
-    """llama.cpp's sequence ids, ascending."""
-    wanted: NDArray[np.int8]
-    """1 where logits are wanted."""
-    rows: NDArray[np.intp]
-    """Which row of the step each is."""
-
-    def part(self, chosen: NDArray[np.bool_]) -> "_Call":
-        return _Call(*(getattr(self, name)[chosen] for name in self.__slots__))
-
-
-def _columns(step: Step, ids: Sequence[int]) -> _Call:
-    """All rows of a step, by ascending sequence id."""
-    places = np.array(ids, np.int32)
-    wanted = np.zeros(places.size, np.int8)
-    wanted[[read.row for read in step.reads]] = 1
-    order = np.argsort(places, kind="stable")
-    tokens, positions = np.array(step.tokens, np.int32), np.array(step.positions, np.int32)
-    return _Call(tokens[order], positions[order], places[order], wanted[order], order)
-
-
 class _UnifiedCells:
     """One pool of cells: seats are llama.cpp's sequence ids, and what they share is stored once."""
 
@@ -254,8 +235,8 @@ class _UnifiedCells:
         else:
             lib.llama_memory_seq_rm(self._memory, change.seat, change.length, -1)
 
-    def calls(self, step: Step) -> list[_Call]:
-        return [_columns(step, step.seats)]
+    def calls(self, step: Step) -> list[Call]:
+        return [Call.of(step, step.seats)]
 
 
 class _StreamCells:
@@ -281,7 +262,7 @@ class _StreamCells:
             if not change.length:
                 self._streams.empty(change.seat)
 
-    def calls(self, step: Step) -> list[_Call]:
+    def calls(self, step: Step) -> list[Call]:
         """Decoding comes last, and with it most of the logits."""
         lib.llama_memory_seq_rm(self._memory, self._streams.of(self._companion), -1, -1)
         tokens = Counter(step.seats)
@@ -298,9 +279,7 @@ class _StreamCells:
             lib.llama_memory_seq_cp(self._memory, move.source, move.target, -1, -1)
             lib.llama_memory_seq_rm(self._memory, move.source, -1, -1)
         ids = {seat: self._streams.fill(seat) for seat in tokens} | {self._companion: self._streams.of(self._companion)}
-        columns = _columns(step, [ids[seat] for seat in step.seats])
-        counts = np.bincount(columns.ids)[columns.ids]
-        return [columns.part(counts == count) for count in np.unique(counts)[::-1]]
+        return Call.of(step, [ids[seat] for seat in step.seats]).by_count()
 
 
 class LlamaGrammar:
@@ -365,7 +344,7 @@ class _Batch:
             self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def fill(self, call: _Call) -> NDArray[np.intp]:
+    def fill(self, call: Call) -> NDArray[np.intp]:
         """Puts the call in; which rows of the step it gives logits of, in order."""
         count = call.rows.size
         self._tokens[:count] = call.tokens

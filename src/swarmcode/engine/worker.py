@@ -101,6 +101,11 @@ class Job:
     """By index of the answer."""
     fault: SwarmcodeError | None = None
 
+    def free(self) -> None:
+        """Gives back what its grammars hold. Idempotent."""
+        for grammar in self.grammars:
+            grammar.close()
+
 
 class Worker:
     """Runs jobs on a backend."""
@@ -136,14 +141,12 @@ class Worker:
         self._scheduler.cancel(job.sequences)
         for sequence in job.sequences:
             self._owners.pop(sequence, None)
-        for grammar in job.grammars:
-            grammar.close()
+        job.free()
 
     def give_up(self, error: Callable[[], SwarmcodeError]) -> None:
         """Ends all jobs, each with an error of its own. Nothing can be done afterwards."""
         for job in {id(job): job for job, _ in self._owners.values()}.values():
-            for grammar in job.grammars:
-                grammar.close()
+            job.free()
             job.deliver(error())
         self._owners.clear()
 
@@ -166,7 +169,7 @@ class Worker:
     def _abandon(self, failure: StepFailed) -> None:
         lost = [self._owners[sequence][0] for sequence in self._scheduler.abandon()]
         for job in {id(job): job for job in lost}.values():
-            job.fault = EngineLost(f"the model could not compute a step: {failure}", "try again with fewer agents")
+            job.fault = EngineLost(f"the model did not compute a step: {failure}", "run it again")
             job.fault.__cause__ = failure
             self._fail(job, job.fault)
 
@@ -202,8 +205,8 @@ class Worker:
     def _mask(self, job: Job, answer: Answer) -> NDArray[np.bool_] | None:
         with _Blame(job):
             mask = answer.mask()
-            if mask is not None and mask.shape != (self._backend.vocabulary,):
-                raise ValueError(f"a mask of shape {mask.shape} for a vocabulary of {self._backend.vocabulary}")
+            if mask is not None and (mask.shape != (self._backend.vocabulary,) or mask.dtype != np.bool_):
+                raise ValueError(f"a mask {mask.shape} of {mask.dtype} for a vocabulary of {self._backend.vocabulary}")
             return mask
         return None
 
