@@ -19,6 +19,10 @@ Covered: a test that ends the process (`os._exit`, a crash), a session that ends
 overwritten or made up by someone who does not know the key. Not covered: code that searches this very process for the
 probe and speaks in its name, or that changes pytest itself; nothing in the same process can be guarded against that.
 
+Where `SWARMCODE_WARM` names a socket, the runner does not run: once pytest and its plugins are loaded, and before
+anything of the project is, it says `ready` and waits for jobs; each is run by a copy of the process. A runner that has
+loaded code of the project by then ends instead, because its copies would not see that code change.
+
 Test outcomes are left alone, but for a test that does not end: the request may limit the seconds of each, and such a
 test fails where it hangs, with that stack, instead of taking the whole run with it. What would keep the report from
 being whole is switched off: stopping after n failures, running the last failures only, distribution over processes,
@@ -30,9 +34,11 @@ random order, coverage measurement by others.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -71,6 +77,7 @@ def _without_me(name: str, separator: str, mine: str) -> None:
 
 
 REQUEST = _take("SWARMCODE_PROBE")
+WARM = _take("SWARMCODE_WARM")
 ROOT = os.path.realpath(_take("SWARMCODE_ROOT") or os.getcwd())
 _FOLDER = os.path.dirname(__file__)
 _without_me("PYTEST_PLUGINS", ",", ME)
@@ -639,11 +646,71 @@ def _clean(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+class Runner:
+    """The process of which each job gets a copy."""
+
+    PR_SET_DUMPABLE = 4
+    NOT_THIS_ONE = 70
+
+    def __init__(self, descriptor: int) -> None:
+        import ctypes
+        import socket
+
+        self._link = socket.socket(fileno=descriptor)
+        self._rights = socket.CMSG_SPACE(struct.calcsize("i"))
+        self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def serve(self) -> None:
+        """Returns in each copy, ready to go on with its job; ends with the supervisor."""
+        try:
+            if _tied() or self._prctl(self.PR_SET_DUMPABLE, 0, 0, 0, 0):
+                os._exit(self.NOT_THIS_ONE)
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (1, 2):
+                os.dup2(null, stream)
+            os.close(null)
+            self._link.send(b"ready")
+            while True:
+                folder, rights, _, _ = self._link.recvmsg(4096, self._rights)
+                if not folder:
+                    break
+                (output,) = struct.unpack("i", rights[0][2])
+                pid = os.fork()
+                if pid == 0:
+                    self._become(folder, output)
+                    return
+                os.close(output)
+                self._link.send(str(os.waitpid(pid, 0)[1]).encode())
+        except OSError:
+            pass  # the supervisor is gone
+        os._exit(self.NOT_THIS_ONE)
+
+    def _become(self, folder: bytes, output: int) -> None:
+        self._link.close()
+        self._prctl(self.PR_SET_DUMPABLE, 1, 0, 0, 0)
+        os.setsid()
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        os.close(output)
+        os.chdir(folder)
+        importlib.invalidate_caches()
+
+
+def _tied() -> bool:
+    """Whether copies of this process could differ from a new one: something of the project is loaded, or runs."""
+    tree = Tree(ROOT)
+    files = [getattr(module, "__file__", None) for name, module in list(sys.modules.items()) if name != ME]
+    return threading.active_count() > 1 or any(isinstance(file, str) and tree.relative(file) for file in files)
+
+
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: Any) -> Hook:
     """The earliest hook of a plugin that is not built in."""
     if hasattr(early_config.known_args_namespace, "cov_source"):
         early_config.known_args_namespace.no_cov = True
+    if WARM:
+        Runner(int(WARM)).serve()
+        OPENED.extend(_open())
     if OPENED:
         request, report = OPENED.pop()
         early_config.pluginmanager.register(Probe(request, report, early_config), ME + "_hooks")
@@ -660,4 +727,4 @@ def _open() -> list[tuple[dict[str, Any], Report]]:
     return [(request, report)]
 
 
-OPENED = _open() if REQUEST else []
+OPENED = _open() if REQUEST and not WARM else []

@@ -2,6 +2,7 @@
 
     start    -> takes its place, fills the tree
     apply    -> changes files of the tree, all or none
+    warm     -> starts a test runner that waits for runs (see `warm`)
     run      -> runs a command
     kill     -> (only while a command runs; no answer of its own)
     reset    -> base tree, empty scratch and temporary folders, no process
@@ -23,6 +24,7 @@ from typing import Any
 import processes
 from command import Order, Run, collect
 from tree import NEW, Refused, Tree, clear, parents, remove
+from warm import Warm
 from wire import Frame, Wire, write
 
 TAMPERED = 3
@@ -44,9 +46,12 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, _noted)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._posture = processes.posture()
+        self._warm: Warm | None = None
+        """Alone in the box, if there is one."""
 
     def reset(self) -> None:
-        processes.end_all()
+        if self._warm is None:
+            processes.end_all()
         if processes.posture() != self._posture:
             os._exit(TAMPERED)
         if processes.FIRST:
@@ -60,13 +65,29 @@ class Supervisor:
         changes = {path: next(contents) if there else None for path, there in frame.header["changes"]}
         self._tree.apply(changes)
 
+    def warm(self, frame: Frame) -> None:
+        """Has a runner wait for runs with this very order, started on the tree as it is now."""
+        order = Order(**frame.header["order"])
+        if self._warm and (self._warm.key != order.key or not self._warm.fit):
+            processes.end_all()
+            self._warm.close()
+            self._warm = None
+        if self._warm is None:
+            run = Run(order, self._wire, self._wake)
+            run.warm_up()
+            self._warm = run.warm
+        self._wire.send({"warm": self._warm is not None})
+
     def run(self, frame: Frame) -> None:
         request = frame.header
         for name in request["collect"]:
             self._forget(name)
         for name, content in zip(request["inputs"], frame.blobs, strict=True):
             self._put(name, content)
-        ended = Run(Order(**request["order"]), self._wire, self._wake)()
+        run = Run(Order(**request["order"]), self._wire, self._wake, self._warm)
+        self._warm = None
+        ended = run()
+        self._warm = run.warm
         files = collect(self._scratch, request["collect"], request["file_bytes"])
         try:
             self._wire.send(
@@ -133,6 +154,8 @@ def serve(wire: Wire) -> None:
                     wire.send({})
                 except Refused as refusal:
                     wire.send({"refused": str(refusal)})
+            case "warm":
+                supervisor.warm(frame)
             case "run":
                 supervisor.run(frame)
             case "kill":

@@ -6,11 +6,14 @@ import select
 import signal
 import stat
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
 import processes
 import syscalls
+import warm
+from warm import Warm
 from wire import Blob, Wire
 
 CHUNK = 1 << 16
@@ -38,6 +41,13 @@ class Order:
     """Whether system calls that no test needs are refused."""
     folders: list[str]
     """Memory file systems that count as memory."""
+    warm: bool
+    """Whether a copy of a runner that has started already will do."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """All that a started runner cannot change any more."""
+        return self.argv, self.env, self.rlimits, self.filtered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,29 +76,35 @@ class Tail:
 
 
 class Run:
-    """One command while it runs."""
+    """One command while it runs: from its beginning, or as a copy of a runner that has started before.
 
-    def __init__(self, order: Order, wire: Wire, wake: int) -> None:
+    Afterwards `warm` is all that is left in the box; where it is None, nothing is.
+    """
+
+    def __init__(self, order: Order, wire: Wire, wake: int, spare: Warm | None = None) -> None:
+        self.warm = spare
         self._order = order
         self._wire = wire
         self._wake = wake
         self._tail = Tail(order.output_bytes)
         self._killed = ""
         self._statuses: dict[int, int] = {}
+        self._main = 0
+        self._said = ""
+        """What the runner has answered."""
 
     def __call__(self) -> Ended:
         ooms = processes.oom_kills()
         started = time.monotonic()
-        self._pipe, write_end = os.pipe()
-        try:
-            main = _spawn(self._order, write_end)
-        finally:
-            os.close(write_end)
-        self._wait(main, started + self._order.seconds)
+        if self.warm and not (self._order.warm and self.warm.key == self._order.key and self.warm.fit):
+            self._end_all()
+        self._follow(self._begin, started + self._order.seconds)
         seconds = time.monotonic() - started
-        self._statuses |= processes.end_all()
+        status = warm.status(self._said) if self._said else None
+        if status is None or not self._is_clean():
+            self._end_all()
         self._drain()
-        code = self._exit_code(main)
+        code = self._exit_code(self._statuses.get(self._main) if status is None else status)
         if not self._killed and code == 128 + signal.SIGKILL and processes.oom_kills() > ooms:
             self._killed = "memory"
         return Ended(
@@ -98,11 +114,53 @@ class Run:
             seconds=seconds,
         )
 
-    def _wait(self, main: int, deadline: float) -> None:
+    def warm_up(self) -> None:
+        """Starts a runner and waits until it waits. `warm` stays None where the command is no such runner."""
+        self._follow(self._begin_runner, time.monotonic() + self._order.seconds)
+        if self.warm and self._said == warm.READY and self._is_clean():
+            self.warm.settle()
+        else:
+            self._end_all()
+        self._drain()
+
+    def _follow(self, begin: Callable[[int], int], deadline: float) -> None:
+        self._pipe, output = os.pipe()
+        try:
+            self._main = begin(output)
+        finally:
+            os.close(output)
+        self._wait(deadline)
+
+    def _begin(self, output: int) -> int:
+        if self.warm is None:
+            return _spawn(self._order, output, None)
+        self.warm.begin(self._order.folder, output)
+        return self.warm.pid
+
+    def _begin_runner(self, output: int) -> int:
+        ours, theirs = warm.pair()
+        with theirs:
+            pid = _spawn(self._order, output, theirs.fileno())
+        self.warm = Warm(pid, ours, self._order.key)
+        return pid
+
+    def _is_clean(self) -> bool:
+        """Whether there is nobody but a runner that may be used again."""
+        self._statuses |= processes.reap()
+        fine = self.warm is not None and not self._killed and self._main not in self._statuses
+        return fine and processes.alone(self._main)
+
+    def _end_all(self) -> None:
+        self._statuses |= processes.end_all()
+        if self.warm:
+            self.warm.close()
+        self.warm = None
+
+    def _wait(self, deadline: float) -> None:
         poll = select.poll()
-        for fd in (self._pipe, self._wake, 0):
+        for fd in (self._pipe, self._wake, 0, *([self.warm.fd] if self.warm else [])):
             poll.register(fd, select.POLLIN)
-        while main not in self._statuses and not self._killed:
+        while self._main not in self._statuses and not self._said and not self._killed:
             left = deadline - time.monotonic()
             if left <= 0:
                 self._killed = "timeout"
@@ -114,6 +172,10 @@ class Run:
                         poll.unregister(fd)
                 elif fd == self._wake:
                     os.read(self._wake, CHUNK)
+                elif self.warm and fd == self.warm.fd:
+                    self._said = self.warm.hear()
+                    if not self._said:
+                        poll.unregister(fd)
                 else:
                     self._listen()
             self._statuses |= processes.reap()
@@ -141,8 +203,7 @@ class Run:
         finally:
             os.close(self._pipe)
 
-    def _exit_code(self, main: int) -> int | None:
-        status = self._statuses.get(main)
+    def _exit_code(self, status: int | None) -> int | None:
         if status is None:
             return None
         code = os.waitstatus_to_exitcode(status)
@@ -165,21 +226,25 @@ def collect(folder: str, names: list[str], limit: int) -> dict[str, Blob]:
     return found
 
 
-def _spawn(order: Order, output: int) -> int:
+def _spawn(order: Order, output: int, link: int | None) -> int:
     pid = os.fork()
     if pid == 0:
-        _become(order, output)
+        _become(order, output, link)
     return pid
 
 
-def _become(order: Order, output: int) -> NoReturn:
+def _become(order: Order, output: int, link: int | None) -> NoReturn:
+    env = {**os.environ, **order.env}
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        os.closerange(3, 256)
+        if link is not None:
+            os.dup2(link, warm.DESCRIPTOR)
+            env[warm.VARIABLE] = str(warm.DESCRIPTOR)
+        os.closerange(3 if link is None else warm.DESCRIPTOR + 1, 256)
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         _volunteer()
@@ -191,7 +256,7 @@ def _become(order: Order, output: int) -> NoReturn:
             limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
             resource.setrlimit(kind, (limit, limit))
         os.chdir(order.folder)
-        os.execvpe(order.argv[0], order.argv, {**os.environ, **order.env})  # noqa: S606
+        os.execvpe(order.argv[0], order.argv, env)  # noqa: S606
     except (FileNotFoundError, NotADirectoryError) as error:
         _fail(127, order, error)
     except OSError as error:

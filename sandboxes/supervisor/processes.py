@@ -42,10 +42,13 @@ def die_with_parent() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def posture() -> tuple[object, ...]:
-    """What a process can change of another one of its user without tracing it. Commands inherit all of it."""
-    limits = tuple(resource.getrlimit(kind) for kind in range(RLIMITS))
-    return limits, os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0), os.sched_getscheduler(0)
+def posture(pid: int = 0) -> tuple[object, ...]:
+    """What a process can change of another one of its user without tracing it. Commands inherit all of it.
+
+    Raises `OSError` where there is no such process (0: this one).
+    """
+    limits = tuple(resource.prlimit(pid, kind) for kind in range(RLIMITS))
+    return limits, os.getpriority(os.PRIO_PROCESS, pid), os.sched_getaffinity(pid), os.sched_getscheduler(pid)
 
 
 def reap() -> dict[int, int]:
@@ -94,6 +97,12 @@ def _hunt() -> dict[int, int]:
         ended |= reap()
         time.sleep(0.001)
     return ended | reap()
+
+
+def alone(pid: int) -> bool:
+    """Whether nothing runs in the box but the supervisor and `pid`."""
+    others = set(_pids()) - {os.getpid()} if FIRST else set(_descendants())
+    return others == {pid}
 
 
 def _descendants() -> list[int]:

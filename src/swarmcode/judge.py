@@ -5,16 +5,20 @@ end there; then those that passed, until the first that does not any more. A tes
 is held against the candidate, and a test that was not seen to pass again counts as broken, so that skipping, deleting
 or hiding a test is no way through. Not covered: code in scope that lies to its own tests (a module that recognises
 that it is being tested); the diff is there to be read.
+
+Candidates are tried in copies of a test runner that has started before any candidate was there (`warm_up`): a short run
+costs a fraction of a start. What is merged is proven in a runner of its own.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from swarmcode.flow import Baseline, Candidate, Changes, Outcome, SuiteRun, Verdict
+from swarmcode.roles import steers_tests
 from swarmcode.sandbox.protocol import Box, Limits
 from swarmcode.sandbox.stacked import Boxes
 from swarmcode.suite.ask import Ask
-from swarmcode.suite.run import run_suite
+from swarmcode.suite.run import run_suite, warm_up
 
 GRACE = 10.0
 SLACK = 5.0
@@ -66,21 +70,22 @@ async def prove(bench: Bench, key: str, changes: Changes, expected: Iterable[str
     expected = frozenset(expected)
     async with bench.boxes.box() as box:
         # All of it; what is expected goes first, so that a file which could not be collected before is told of by name.
-        whole = await _run(bench, box, changes, Ask(first=tuple(sorted(expected))))
-        runs, broke = await _confirmed(bench, box, changes, whole)
+        whole = await _run(bench, box, changes, Ask(first=tuple(sorted(expected))), warm=False)
+        runs, broke = await _confirmed(bench, box, changes, whole, warm=False)
     turned = whole.passing & frozenset(bench.baseline.failing)
     return _verdict(key, runs, wanted=expected, turned=turned, broke=broke, whole=True)
 
 
-async def _run(bench: Bench, box: Box, changes: Changes, ask: Ask) -> SuiteRun:
+async def _run(bench: Bench, box: Box, changes: Changes, ask: Ask, *, warm: bool = True) -> SuiteRun:
     """One run of the suite on a tree that nothing has touched but the changes."""
     await box.reset()
+    warm = warm and not any(map(steers_tests, changes)) and await warm_up(box, bench.command, bench.limits)
     await box.apply(changes)
-    return await run_suite(box, bench.command, ask, bench.limits)
+    return await run_suite(box, bench.command, ask, bench.limits, warm=warm)
 
 
 async def _confirmed(
-    bench: Bench, box: Box, changes: Changes, run: SuiteRun
+    bench: Bench, box: Box, changes: Changes, run: SuiteRun, *, warm: bool = True
 ) -> tuple[tuple[SuiteRun, ...], frozenset[str]]:
     """The runs made, and the tests that are broken in both: what breaks once and passes next is flaky."""
     lost = bench.baseline.passing - run.passing
@@ -88,9 +93,8 @@ async def _confirmed(
     if run.outcome != "finished" or not lost:
         return (run,), lost
     # A run that was stopped at a broken test has not seen the rest, so all that is missing is run again.
-    again = await _run(
-        bench, box, changes, Ask(select=tuple(sorted(lost)), first=tuple(sorted(seen_to_fail)), stop_on=lost)
-    )
+    ask = Ask(select=tuple(sorted(lost)), first=tuple(sorted(seen_to_fail)), stop_on=lost)
+    again = await _run(bench, box, changes, ask, warm=warm)
     return (run, again), lost - again.passing
 
 

@@ -77,6 +77,8 @@ class SupervisedBox:
         self._applied: dict[str, bytes | None] = {}
         self._clean = False
         self._closed = False
+        self._cold: list[dict[str, Any]] = []
+        """Orders that no runner waits for."""
         self._turn = asyncio.Lock()
 
     async def open(self) -> None:
@@ -92,9 +94,25 @@ class SupervisedBox:
             await self._apply(line, changes)
             self._applied.update(changes)
 
+    async def warm(self, command: Command) -> bool:
+        async with self._turn:
+            order = self._order(command)
+            if order in self._cold:
+                return False
+            line = await self._ready()
+            try:
+                reply = await self._exchange(line, {"do": "warm", "order": order}, (), seconds=order["seconds"] + GRACE)
+            except Broken as fault:
+                await self._bury(line, fault)
+                reply = None
+            if reply and reply.header.get("warm"):
+                return True
+            self._cold.append(order)
+            return False
+
     async def run(self, command: Command) -> CommandResult:
         async with self._turn:
-            request, blobs = self._order(command)
+            request, blobs = self._request(command)
             line = await self._ready()
             self._clean = False
             limits = command.limits
@@ -224,16 +242,26 @@ class SupervisedBox:
         note = f"the command brought its box down: {cause or fault}"
         return CommandResult(exit_code=None, killed=cause, output=note, files={}, seconds=0.0)
 
-    def _order(self, command: Command) -> tuple[dict[str, Any], list[bytes]]:
-        if command.cwd:
-            paths.check([command.cwd])
+    def _request(self, command: Command) -> tuple[dict[str, Any], list[bytes]]:
         for name in (*command.inputs, *command.collect):
             if "/" in name or name in ("", ".", "..") or "\0" in name:
                 raise ValueError(f"{name!r} is no plain file name")
+        request = {
+            "do": "run",
+            "order": self._order(command),
+            "inputs": list(command.inputs),
+            "collect": list(command.collect),
+            "file_bytes": command.limits.file_mb * MB,
+        }
+        return request, list(command.inputs.values())
+
+    def _order(self, command: Command) -> dict[str, Any]:
+        if command.cwd:
+            paths.check([command.cwd])
         scratch = self._layout.scratch
         env = {name: value.replace("{scratch}", scratch) for name, value in {**self._env, **command.env}.items()}
         limits = command.limits
-        order = {
+        return {
             "argv": list(command.argv),
             "env": env,
             "folder": f"{self._layout.home}/{command.cwd}".rstrip("/"),
@@ -243,15 +271,8 @@ class SupervisedBox:
             "memory_bytes": self._limits.memory_mb * MB if self._restraint.memory else 0,
             "filtered": self._restraint.filtered,
             "folders": [self._layout.home, *self._layout.folders],
+            "warm": command.warm,
         }
-        request = {
-            "do": "run",
-            "order": order,
-            "inputs": list(command.inputs),
-            "collect": list(command.collect),
-            "file_bytes": limits.file_mb * MB,
-        }
-        return request, list(command.inputs.values())
 
 
 class OpenBoxes:

@@ -110,6 +110,10 @@ class MemoryBox:
                 else:
                     self.tree[path] = content
 
+    async def warm(self, command: Command) -> bool:
+        """There is nothing to start."""
+        return False
+
     async def run(self, command: Command) -> CommandResult:
         async with self._turn():
             return self._sandbox.answer(self.tree, command)

@@ -67,6 +67,8 @@ class Command:
     collect: tuple[str, ...] = ()
     """Plain names of files in the scratch folder to bring back."""
     limits: Limits = field(default_factory=Limits)
+    warm: bool = False
+    """Whether it may run as a copy of the runner that `Box.warm` has started, if one waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,13 @@ class Box(Protocol):
     async def apply(self, changes: Changes) -> None:
         """Puts whole files into the tree, or deletes them (None). Paths that are absolute, leave the tree, or pass
         through a symbolic link raise `DiffError`, and nothing is changed."""
+        ...
+
+    async def warm(self, command: Command) -> bool:
+        """Starts a test runner that waits for `run` to be called with this very command (its inputs, what is collected
+        and its time apart), if the command is one that can wait before it loads anything of the tree; whether one
+        waits. Nothing that it reads until then may change from run to run. Does nothing where one waits already.
+        Raises `SandboxLost`."""
         ...
 
     async def run(self, command: Command) -> CommandResult:

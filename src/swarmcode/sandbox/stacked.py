@@ -39,6 +39,9 @@ class _StackedBox:
     async def apply(self, changes: Changes) -> None:
         await self._box.apply(changes)
 
+    async def warm(self, command: Command) -> bool:
+        return await self._box.warm(command)
+
     async def run(self, command: Command) -> CommandResult:
         return await self._box.run(command)
 

@@ -8,7 +8,7 @@ and asks that never speak of pytest or of its tests, so that losing the report d
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from swarmcode.flow import RunOutcome, SuiteRun, TestResult
@@ -57,9 +57,17 @@ class Traced:
     """Only tests that ended, and began within the time for tracing; empty where the run did not finish."""
 
 
-async def run_suite(box: Box, command: tuple[str, ...], ask: Ask, limits: Limits) -> SuiteRun:
-    """Runs the test command once, as the box's tree stands. Raises `SandboxLost`."""
-    return (await _run(box, command, ask, limits, None)).run
+async def warm_up(box: Box, command: tuple[str, ...], limits: Limits) -> bool:
+    """Has the test runner started and wait, so that later runs with these limits begin where pytest is loaded and
+    nothing of the project is; whether it waits. Files that pytest reads by itself must not change until they have run.
+    Raises `SandboxLost`."""
+    return _is_pytest(command) and await box.warm(_command(command, limits, warm=True))
+
+
+async def run_suite(box: Box, command: tuple[str, ...], ask: Ask, limits: Limits, *, warm: bool = False) -> SuiteRun:
+    """Runs the test command once, as the box's tree stands; `warm`: from a runner that `warm_up` has started, if one
+    waits. Raises `SandboxLost`."""
+    return (await _run(box, command, ask, limits, None, warm=warm)).run
 
 
 async def trace_suite(box: Box, command: tuple[str, ...], ask: Ask, limits: Limits, seconds: float) -> Traced:
@@ -67,7 +75,9 @@ async def trace_suite(box: Box, command: tuple[str, ...], ask: Ask, limits: Limi
     return await _run(box, command, ask, limits, seconds)
 
 
-async def _run(box: Box, command: tuple[str, ...], ask: Ask, limits: Limits, seconds: float | None) -> Traced:
+async def _run(
+    box: Box, command: tuple[str, ...], ask: Ask, limits: Limits, seconds: float | None, *, warm: bool = False
+) -> Traced:
     if ask.ids == {command_name(command)}:
         result = await box.run(Command(argv=command, env=_ENV, limits=limits))
         return Traced(run=_pseudo(command, result, limits), covered={})
@@ -78,19 +88,21 @@ async def _run(box: Box, command: tuple[str, ...], ask: Ask, limits: Limits, sec
         test_seconds=limits.seconds * _HANGING,
         once=_is_pytest(command),
     )
-    result = await box.run(
-        Command(
-            argv=("sh", "-c", _WITH_PROBE, "sh", str(probe.folder()), *command),
-            env={**_ENV, "SWARMCODE_PROBE": f"{{scratch}}/{_REQUEST}"},
-            # The report of an earlier run in this box must not stand before this one.
-            inputs={_REQUEST: request.encode(), _REPORT: b""},
-            collect=(_REPORT,),
-            limits=limits,
-        )
-    )
+    # The report of an earlier run in this box must not stand before this one.
+    inputs = {_REQUEST: request.encode(), _REPORT: b""}
+    result = await box.run(replace(_command(command, limits, warm=warm), inputs=inputs, collect=(_REPORT,)))
     reading = probe.read_report(result.files.get(_REPORT), request.key)
     run = _decide(command, ask, result, reading, limits)
     return Traced(run=run, covered=reading.covered if run.outcome == "finished" else {})
+
+
+def _command(command: tuple[str, ...], limits: Limits, *, warm: bool) -> Command:
+    return Command(
+        argv=("sh", "-c", _WITH_PROBE, "sh", str(probe.folder()), *command),
+        env={**_ENV, "SWARMCODE_PROBE": f"{{scratch}}/{_REQUEST}"},
+        limits=limits,
+        warm=warm,
+    )
 
 
 def _is_pytest(command: tuple[str, ...]) -> bool:
