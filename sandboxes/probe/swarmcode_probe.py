@@ -33,6 +33,7 @@ random order, coverage measurement by others.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import json
@@ -462,6 +463,7 @@ class Probe:
         if self._trace:
             _leave_out_explaining(self._trace)
         self._guard = Guard(request["test_seconds"])
+        self._terse: bool = request["terse"]
         self._rename = _renaming(os.path.realpath(str(getattr(config, "rootpath", None) or config.rootdir)))
         self._current = Current()
         self._collected: set[str] = set()
@@ -480,6 +482,8 @@ class Probe:
             **{"numprocesses": None, "dist": "no", "tx": [], "looponfail": False, "forked": False},
             **{"randomly_reorganize": False, "randomly_seed": 0, "random_order_bucket": "none"},
         }
+        if self._terse:
+            whole["tbstyle"] = "no"
         for name, value in whole.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
@@ -669,6 +673,7 @@ class Runner:
             for stream in (1, 2):
                 os.dup2(null, stream)
             os.close(null)
+            gc.freeze()  # or each copy looks through all of it once more when it ends
             self._link.send(b"ready")
             while True:
                 folder, rights, _, _ = self._link.recvmsg(4096, self._rights)

@@ -48,6 +48,8 @@ class Request:
     """A phase of a test that takes longer fails; 0: no limit."""
     once: bool = True
     """Whether the command runs pytest a single time, so that the request may be removed as soon as it is read."""
+    terse: bool = False
+    """Whether pytest need not print how tests failed: the report says it."""
     key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
     """Seals the report."""
 
@@ -57,6 +59,7 @@ class Request:
             "report": self.report,
             "key": self.key.hex(),
             "once": self.once,
+            "terse": self.terse,
             "test_seconds": self.test_seconds,
             "select": list(self.ask.select),
             "first": list(self.ask.first),

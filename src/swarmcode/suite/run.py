@@ -66,7 +66,7 @@ async def warm_up(box: Box, command: tuple[str, ...], limits: Limits) -> bool:
 
 async def run_suite(box: Box, command: tuple[str, ...], ask: Ask, limits: Limits, *, warm: bool = False) -> SuiteRun:
     """Runs the test command once, as the box's tree stands; `warm`: from a runner that `warm_up` has started, if one
-    waits. Raises `SandboxLost`."""
+    waits, and without much output. Raises `SandboxLost`."""
     return (await _run(box, command, ask, limits, None, warm=warm)).run
 
 
@@ -87,6 +87,7 @@ async def _run(
         trace_seconds=seconds,
         test_seconds=limits.seconds * _HANGING,
         once=_is_pytest(command),
+        terse=warm,
     )
     # The report of an earlier run in this box must not stand before this one.
     inputs = {_REQUEST: request.encode(), _REPORT: b""}
