@@ -2,15 +2,18 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from swarmcode.agent.pointers import ChoiceConstraint, Marks, SpanConstraint, Trie
 from swarmcode.agent.protocol import Assignment
-from swarmcode.agent.span import OWN_WORDS, ChoiceConstraint, Marks, SpanAgent, SpanConstraint, Trie, strange_words
+from swarmcode.agent.span import OWN_WORDS, SpanAgent, strange_words
 from swarmcode.engine.llama import open_engine
 from swarmcode.engine.models import resolve
-from swarmcode.engine.protocol import Profile, Request
+from swarmcode.engine.protocol import Profile, Request, SpanFormat
 from swarmcode.engine.scripted import CHAT, SPAN, ScriptedEngine
 from swarmcode.errors import ModelError
 from swarmcode.flow import Attempt, Subtask, Suspect
@@ -89,9 +92,10 @@ def test_the_constraint_lets_nothing_but_the_protocol_pass() -> None:
     assert first.sum() == 4
     second = constraint.allowed([pointer(2)])
     assert [place for place in range(64) if second[pointer(place)]] == [2, 3]
-    rest = constraint.allowed([pointer(2), pointer(2)])
+    assert not constraint.allowed([pointer(2), pointer(2)])[MARKS.end]  # nothing for nothing
+    rest = constraint.allowed([pointer(2), pointer(3)])
     assert rest[MARKS.end]
-    assert not rest[[MARKS.bug, MARKS.fix, MARKS.begin, MARKS.unknown]].any()
+    assert not rest[[MARKS.bug, MARKS.fix, MARKS.begin, MARKS.other]].any()
     assert not rest[MARKS.pointers :].any()
 
 
@@ -100,7 +104,7 @@ def test_a_choice_lets_nothing_but_its_answers_pass() -> None:
     trie = Trie()
     trie.add((pointer(1), pointer(2), ord("<"), MARKS.end))
     trie.add((pointer(1), pointer(2), ord("="), MARKS.end))
-    constraint = ChoiceConstraint(trie, MARKS)
+    constraint = ChoiceConstraint(trie, 3, MARKS, among=True)
     assert constraint.allowed([]).nonzero()[0].tolist() == [pointer(1)]
     assert constraint.allowed([pointer(1), pointer(2)]).nonzero()[0].tolist() == [ord("<"), ord("=")]
     assert constraint.allowed([pointer(1), pointer(2), ord("<")]).nonzero()[0].tolist() == [MARKS.end]
@@ -168,6 +172,54 @@ def test_a_model_without_the_protocols_tokens_is_refused(tree: Tree) -> None:
     plain: Profile = CHAT
     with pytest.raises(ModelError, match="no tokens for span edits"):
         SpanAgent(Plain([], plain), tree)
+
+
+SECOND = replace(SPAN, span=SpanFormat(version=2, before_lines=16, after_lines=8, line_tokens=63, answer_tokens=48))
+
+
+def test_the_second_version_asks_about_the_line_last(tree: Tree) -> None:
+    """`begin BEFORE rest AFTER bug P0 t0 ... Pn fix`: what is asked about one place begins alike."""
+    engine = ScriptedEngine([(pointer(4), pointer(5), ord("R"), MARKS.end)] * 2, SECOND)
+    agent = SpanAgent(engine, tree)
+    task = subtask(suspect(3))
+    marked = [pointer(0)]
+    for place, byte in enumerate(b"    return a - b", 1):
+        marked += [byte, pointer(place)]
+    asyncio.run(agent.attempt(Assignment(id="1.0", subtask=task, suspect=task.suspects[0], sample=0, seed=7)))
+    (segment,) = engine.requests[0].prompt
+    rest = engine.tokenize("<|rest|>", special=True)[0]
+    assert segment.tokens == (MARKS.begin, *b"def add(a, b):\n", rest, MARKS.bug, *marked, MARKS.fix)
+
+
+def test_the_second_version_drops_the_furthest_lines_until_the_rest_fits(tmp_path: Path) -> None:
+    """The function's first line and what is near stay; a line that does not fit at all is not asked about."""
+    lines = ["def f(a):", *(f"    x{number} = a" for number in range(30)), "    return x1"]
+    (tmp_path / "m.py").write_text("\n".join(lines) + "\n")
+    here = Tree(root=tmp_path, files=frozenset({"m.py"}))
+    tight = SpanFormat(version=2, before_lines=16, after_lines=8, before_tokens=40, after_tokens=24, line_tokens=63)
+    engine = ScriptedEngine([(pointer(4), pointer(5), ord("R"), MARKS.end)], replace(SPAN, span=tight))
+    agent = SpanAgent(engine, here)
+    task = subtask(suspect(21))
+    asyncio.run(agent.attempt(Assignment(id="1.0", subtask=task, suspect=task.suspects[0], sample=0, seed=7)))
+    shown = engine.detokenize(engine.requests[0].prompt[0].tokens[: 40 + 1 + 24 + 1]).decode()
+    assert shown.startswith("def f(a):\n    x17 = a\n    x18 = a\n    x20 = a\n    x21 = a\n")
+    short = SpanAgent(ScriptedEngine([], replace(SPAN, span=tight, context=60)), here)
+    assert list(short.assignments(task)) == []
+
+
+def test_probabilities_of_the_second_version_are_among_all_answers() -> None:
+    """Of a choice and of the model's own words alike, so that they can be compared; the line's innocence counts."""
+    trie = Trie()
+    trie.add((pointer(1), pointer(2), ord("<"), MARKS.end))
+    choice = ChoiceConstraint(trie, 3, MARKS, among=False)
+    free = SpanConstraint(3, MARKS)
+    for generated in ([], [pointer(1)], [pointer(1), pointer(1)], [pointer(1), pointer(2), ord("<")]):
+        weighed = choice.weighed(generated)
+        assert weighed is not None
+        assert np.array_equal(weighed, free.weighed(generated))
+        assert not (free.allowed(generated) & ~weighed).any()
+    assert choice.weighed([pointer(0), pointer(0)])[MARKS.end]
+    assert ChoiceConstraint(trie, 3, MARKS, among=True).weighed([]) is None
 
 
 @pytest.mark.model

@@ -35,9 +35,10 @@ def test_only_code_of_the_function_is_shown() -> None:
     """Docstring, comments and blank lines are left out, and the method is dedented."""
     window = cut("shop.py", SOURCE, 16)
     assert window is not None
-    assert window.before == "def total(self, items, rate=0.1):\n    s = 0\n    for item in items:\n"
+    assert window.above == ("def total(self, items, rate=0.1):", "    s = 0", "    for item in items:")
+    assert not window.headed
     assert window.line == "        if item.price > 0 and item.count >= 1:"
-    assert window.after == "            s -= item.price\n    return s"
+    assert window.below == ("            s -= item.price", "    return s")
 
 
 def test_a_replacement_keeps_indentation_and_comment() -> None:
@@ -64,9 +65,11 @@ def test_the_head_of_a_long_function_stays_in_sight() -> None:
     source = "def f(a):\n" + "".join(f"    x{number} = a\n" for number in range(20))
     window = cut("f.py", source, 16)
     assert window is not None
-    assert window.before.splitlines()[0] == "def f(a):"
-    assert len(window.before.splitlines()) == 9
-    assert len(window.after.splitlines()) == 5
+    assert window.headed
+    assert (window.above[0], len(window.above), len(window.below)) == ("def f(a):", 9, 5)
+    wide = cut("f.py", source, 16, before=16, after=8)
+    assert wide is not None
+    assert (wide.headed, len(wide.above), len(wide.below)) == (False, 15, 5)
 
 
 @pytest.mark.parametrize("number", [0, 2, 8, 12, 15, 99])
@@ -85,7 +88,7 @@ def test_other_languages_have_one() -> None:
     source = "// adds\nfunction add(a, b) {\n  // sum\n  return a - b; // here\n}\n"
     window = cut("add.js", source, 4)
     assert window is not None
-    assert (window.before, window.line, window.trailing) == ("function add(a, b) {\n", "  return a - b;", " // here")
+    assert (*window.above, window.line, window.trailing) == ("function add(a, b) {", "  return a - b;", " // here")
 
 
 def test_carriage_returns_and_form_feeds_survive() -> None:

@@ -12,9 +12,6 @@ from tree_sitter import Node
 
 from swarmcode.syntax import parse, walk
 
-LINES_BEFORE = 8
-LINES_AFTER = 5
-
 _FUNCTIONS = ("function_definition", "function_declaration", "function_item", "method_definition", "method_declaration")
 _MORE_FUNCTIONS = ("arrow_function", "function_expression", "constructor_declaration", "method", "singleton_method")
 
@@ -23,12 +20,14 @@ _MORE_FUNCTIONS = ("arrow_function", "function_expression", "constructor_declara
 class Window:
     """A line with its surroundings."""
 
-    before: str
-    """Lines above, each ending in a newline."""
+    above: tuple[str, ...]
+    """Code lines above, the nearest last; where the function begins further up, its first line stands first."""
+    headed: bool
+    """Whether that is so."""
     line: str
     """The line's code, dedented with its function, without trailing comment and line end."""
-    after: str
-    """Lines below, joined by newlines."""
+    below: tuple[str, ...]
+    """Code lines below."""
     number: int
     """Of the line in the file, from 1."""
     indent: str
@@ -47,8 +46,9 @@ class Window:
         return "\n".join(lines)
 
 
-def cut(path: str, text: str, number: int) -> Window | None:
-    """The window around line `number`; None where that line holds no code, or nobody can parse the file."""
+def cut(path: str, text: str, number: int, *, before: int = 8, after: int = 5) -> Window | None:
+    """The window around line `number`, with so many code lines before and after; None where that line holds no code,
+    or nobody can parse the file."""
     source = text.encode()
     tree = parse(path, source)
     lines = text.split("\n")
@@ -62,15 +62,17 @@ def cut(path: str, text: str, number: int) -> Window | None:
     indent = _indent(lines[first]) if function else ""
     rows = [row for row in code if first <= row <= last]
     place = rows.index(number - 1)
-    above = rows[max(0, place - LINES_BEFORE) : place]
-    if function and rows[0] < (above[0] if above else rows[place]):
+    above = rows[max(0, place - before) : place]
+    headed = function is not None and rows[0] < (above[0] if above else rows[place])
+    if headed:
         above.insert(0, rows[0])
-    below = rows[place + 1 : place + 1 + LINES_AFTER]
+    below = rows[place + 1 : place + 1 + after]
     suspect = code[number - 1]
     return Window(
-        before="".join(code[row].removeprefix(indent) + "\n" for row in above),
+        above=tuple(code[row].removeprefix(indent) for row in above),
+        headed=headed,
         line=suspect.removeprefix(indent),
-        after="\n".join(code[row].removeprefix(indent) for row in below),
+        below=tuple(code[row].removeprefix(indent) for row in below),
         number=number,
         indent=indent if suspect.startswith(indent) else "",
         trailing=lines[number - 1].rstrip("\r")[len(suspect) :],

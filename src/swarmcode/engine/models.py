@@ -6,20 +6,21 @@ no agent knows how to speak with it.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from swarmcode import assets
 from swarmcode.engine import gguf
 from swarmcode.engine.gguf import Header
-from swarmcode.engine.protocol import Profile, Sampling
+from swarmcode.engine.protocol import Profile, Sampling, SpanFormat
 from swarmcode.errors import ModelError, UsageError
 
 EMBEDDED = "repair"
 """The model that ships with swarmcode."""
 SPAN_CONTEXT = 512
-"""Tokens that a span edit needs at most, prompt and answer: span models are trained on windows of some 300 tokens, and
-their file's context length promises what they never saw."""
+"""Tokens that a span edit of the first version needs at most, prompt and answer: span models are trained on windows of
+some 300 tokens, and their file's context length promises what they never saw."""
+SPAN_VERSIONS = (1, 2)
 _SPAN_TOKENS = frozenset({"<|bug|>", "<|fix|>"})
 _SPAN_SAMPLING = Sampling(temperature=1.0, max_tokens=64)
 _CHAT_TOKENS = 2048
@@ -94,12 +95,14 @@ def _profile(header: Header, name: str, path: Path) -> Profile:
     template = header.text("tokenizer.chat_template")
     vocabulary = header.lengths.get("tokenizer.ggml.tokens", 0)
     if set(header.strings("tokenizer.ggml.tokens")) >= _SPAN_TOKENS:
+        span = _span_format(header, path)
         return Profile(
             name=name,
             protocols=("span",),
-            context=min(context, SPAN_CONTEXT),
+            context=min(context, _span_context(span)),
             vocabulary=vocabulary,
             sampling=_SPAN_SAMPLING,
+            span=span,
         )
     if not template:
         raise ModelError(
@@ -115,6 +118,25 @@ def _profile(header: Header, name: str, path: Path) -> Profile:
         plans=True,
         sampling=_sampling(header, name),
     )
+
+
+def _span_format(header: Header, path: Path) -> SpanFormat:
+    """Raises `ModelError` for a version that is newer than this program."""
+    usual = asdict(SpanFormat())
+    told = {name: int(header.number(f"swarmcode.span.{name}", value)) for name, value in usual.items()}
+    if told["version"] not in SPAN_VERSIONS or min(told.values()) < 0:
+        raise ModelError(f"{path} asks for span edits in a way that is not known here", "update swarmcode")
+    if told["version"] > 1:
+        told["line_tokens"] = int(header.number("swarmcode.span.pointers", 64)) - 1
+    return SpanFormat(**told)
+
+
+def _span_context(span: SpanFormat) -> int:
+    """The longest prompt with its answer."""
+    if span.version == 1:
+        return SPAN_CONTEXT
+    marked = 2 * span.line_tokens + 1
+    return span.before_tokens + span.after_tokens + marked + 4 + span.answer_tokens
 
 
 def _sampling(header: Header, name: str) -> Sampling:

@@ -7,7 +7,7 @@ request and frees what it held.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,16 @@ class Constraint(Protocol):
 
     def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_] | None:
         """Mask of shape (vocabulary,), True where the token may follow `generated`; None where all may."""
+        ...
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A constraint that says what its answers are compared with."""
+
+    def weighed(self, generated: Sequence[int]) -> NDArray[np.bool_] | None:
+        """Mask of the tokens among which the log-probability of the next one is taken, at least those that are
+        allowed; None: among those alone."""
         ...
 
 
@@ -81,7 +91,7 @@ class Completion:
     """As generated, without the stop token."""
     logprobs: tuple[float, ...]
     """Natural log-probability of each generated token, the stop token included as last one where there was one:
-    under the constraint, at temperature 1, before top-k, top-p and min-p."""
+    among what its constraint weighs, at temperature 1, before top-k, top-p and min-p."""
     finish: Finish
     usage: Usage = field(default_factory=Usage)
 
@@ -96,6 +106,22 @@ class Load:
     """Sequences that wait for a seat or for cells."""
     usage: Usage = field(default_factory=Usage)
     """Since the engine was opened; `seconds` is the time spent computing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanFormat:
+    """What a span-edit model was trained to see around a line, and in which order; the first version where its file
+    says nothing."""
+
+    version: int = 1
+    before_lines: int = 8
+    after_lines: int = 5
+    before_tokens: int = 1024
+    """Lines before are left out, furthest first, until they have no more; and likewise after. Since version 2."""
+    after_tokens: int = 1024
+    line_tokens: int = 60
+    answer_tokens: int = 40
+    """Pointers and end mark included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +142,8 @@ class Profile:
     """Whether it follows instructions well enough to plan."""
     sampling: Sampling = field(default_factory=Sampling)
     """Default for attempts."""
+    span: SpanFormat | None = None
+    """How span edits are asked for; None: the model knows none."""
 
 
 class Engine(Protocol):

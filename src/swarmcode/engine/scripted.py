@@ -16,10 +16,10 @@ Script = Callable[[Request, int], Line | Exception] | Iterable[Line | Exception]
 """A function of the request and the seed, or answers in the order in which they are asked for, each seed asking for
 one. An exception is raised instead of an answer."""
 
-CONTROL = ("<|pad|>", "<|end|>", "<|bug|>", "<|fix|>", "<|begin|>")
+CONTROL = ("<|pad|>", "<|end|>", "<|bug|>", "<|fix|>", "<|begin|>", "<|rest|>")
 """The control tokens, from id 256 on; ids below are bytes."""
-VOCABULARY = 256 + len(CONTROL) + 1 + 64
-"""Bytes, control tokens, one ordinary token that stands for no byte, and the pointers of span edits."""
+VOCABULARY = 256 + len(CONTROL) + 64
+"""Bytes, control tokens, and the pointers of span edits."""
 
 CHAT = Profile(
     name="scripted",

@@ -1,0 +1,223 @@
+"""The span-edit protocol in tokens: what the model reads, what it may answer, and what an answer means.
+
+The model sees a window of code with one suspect line, whose tokens stand between numbered pointers, and answers which
+of them to replace, and with what:
+
+    version 1    begin BEFORE bug P0 t0 P1 t1 ... tn-1 Pn bug AFTER fix    ->    Pa Pb r0 r1 ... end
+    version 2    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix   ->    Pa Pb r0 r1 ... end
+
+Tokens a..b-1 give way to r0 r1 ...; a = b inserts, no r deletes. Nothing has to be copied, so an answer is three to
+eight tokens long, and different samples are different edits. In version 2 all that is asked about one place begins
+alike, and `P0 P0 end` says that the line is right: no edit, but what it takes of the probability, edits do not have.
+
+The idea of pointing instead of rewriting is that of Allamanis et al., "Self-Supervised Bug Detection and Repair"
+(BugLab), 2021; the formats are the embedded models' own, and `Profile.span` tells which one a model was trained on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from swarmcode.agent.window import Window
+from swarmcode.engine.protocol import Engine, SpanFormat
+from swarmcode.errors import ModelError
+
+POINTERS = 64
+"""P0..P63 are the last ids of the vocabulary."""
+NAMED = 2
+"""An answer begins with the first token that goes, and the first that stays."""
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """Control tokens of the protocol."""
+
+    pad: int
+    end: int
+    bug: int
+    fix: int
+    begin: int
+    other: int
+    """Version 1: stands for pieces of text whose ids the pointers took. Version 2: `rest`."""
+    pointers: int
+    """Id of P0."""
+
+    @classmethod
+    def of(cls, engine: Engine) -> "Marks":
+        """Reads them from the vocabulary. Raises `ModelError` where it has none."""
+        names = ["<|pad|>", "<|end|>", "<|bug|>", "<|fix|>", "<|begin|>"]
+        if format_of(engine).version > 1:
+            names.append("<|rest|>")
+        ids = [engine.tokenize(name, special=True) for name in names]
+        if any(len(found) != 1 for found in ids):
+            raise ModelError(f"{engine.profile.name} has no tokens for span edits", "choose another model with --model")
+        pad, end, bug, fix, begin, *rest = (found[0] for found in ids)
+        other = rest[0] if rest else max(pad, end, bug, fix, begin) + 1
+        pointers = engine.profile.vocabulary - POINTERS
+        return cls(pad=pad, end=end, bug=bug, fix=fix, begin=begin, other=other, pointers=pointers)
+
+    @property
+    def never(self) -> tuple[int, ...]:
+        """What is no part of a replacement, nor its end."""
+        return self.pad, self.bug, self.fix, self.begin, self.other
+
+    def free(self, generated: Sequence[int], line_tokens: int) -> Mask:
+        """What may follow where nothing but the protocol binds: two pointers in order, then text until the end."""
+        mask = np.zeros(self.pointers + POINTERS, dtype=np.bool_)
+        if len(generated) < NAMED:
+            mask[(generated[0] if generated else self.pointers) : self.pointers + line_tokens + 1] = True
+        else:
+            mask[: self.pointers] = True
+            mask[list(self.never)] = False
+        return mask
+
+
+@dataclass(frozen=True, slots=True)
+class SpanConstraint:
+    """Any answer that changes the line."""
+
+    line_tokens: int
+    """n: pointers P0..Pn may be named."""
+    marks: Marks
+
+    def allowed(self, generated: Sequence[int]) -> Mask:
+        """Mask of shape (vocabulary,): the pointers are the last part of it."""
+        mask = self.marks.free(generated, self.line_tokens)
+        if len(generated) == NAMED and generated[0] == generated[1]:
+            mask[self.marks.end] = False
+        return mask
+
+    def weighed(self, generated: Sequence[int]) -> Mask | None:
+        """Among all answers, the one that the line is right among them."""
+        return self.marks.free(generated, self.line_tokens)
+
+
+class Trie(dict[int, "Trie"]):
+    """Token -> what may follow it."""
+
+    def add(self, tokens: Sequence[int]) -> None:
+        """Adds one branch."""
+        node = self
+        for token in tokens:
+            node = node.setdefault(token, Trie())
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceConstraint:
+    """One of some answers, spelled out: a trie of tokens, each branch ended by the end mark."""
+
+    trie: Trie
+    line_tokens: int
+    marks: Marks
+    among: bool
+    """Whether probabilities are those among these answers, or among all answers there could be."""
+
+    def allowed(self, generated: Sequence[int]) -> Mask:
+        """Mask of shape (vocabulary,)."""
+        node: Trie = self.trie
+        for token in generated:
+            node = node.get(token, Trie())
+        mask = np.zeros(self.marks.pointers + POINTERS, dtype=np.bool_)
+        mask[list(node)] = True
+        return mask
+
+    def weighed(self, generated: Sequence[int]) -> Mask | None:
+        """What else could follow, where that counts."""
+        return None if self.among else self.marks.free(generated, self.line_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanPrompt:
+    """A window as the model reads it."""
+
+    window: Window
+    line: tuple[int, ...]
+    """Tokens of the suspect line."""
+    tokens: tuple[int, ...]
+    """The whole prompt."""
+
+
+def format_of(engine: Engine) -> SpanFormat:
+    """What the model was trained on."""
+    return engine.profile.span or SpanFormat()
+
+
+class Speller:
+    """Windows to prompts, edits to answers, answers to lines."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.marks = Marks.of(engine)
+        self.format = format_of(engine)
+        self._engine = engine
+        self._room = engine.profile.context - self.format.answer_tokens
+
+    def prompt(self, window: Window) -> SpanPrompt | None:
+        """None for a line that is too long to be asked about."""
+        line = self._engine.tokenize(window.line)
+        if not 0 < len(line) <= self.format.line_tokens:
+            return None
+        marks = self.marks
+        marked = [marks.pointers]
+        for place, token in enumerate(line, start=1):
+            marked += [self._known(token), marks.pointers + place]
+        tokens = self._second(window, marked) if self.format.version > 1 else self._first(window, marked)
+        return SpanPrompt(window, line, tokens) if len(tokens) <= self._room else None
+
+    def answer(self, old: Sequence[int], text: str) -> tuple[int, ...] | None:
+        """The shortest answer that makes `text` of the line `old`; None where the model cannot say it."""
+        new = self._engine.tokenize(text)
+        same = next((place for place, (one, two) in enumerate(zip(old, new, strict=False)) if one != two), None)
+        start = min(len(old), len(new)) if same is None else same
+        end = 0
+        while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
+            end += 1
+        inserted = new[start : len(new) - end]
+        marks = self.marks
+        never = {*marks.never, marks.end}
+        if len(inserted) > self.format.answer_tokens - NAMED - 1 or any(
+            token in never or token >= marks.pointers for token in inserted
+        ):
+            return None
+        return marks.pointers + start, marks.pointers + len(old) - end, *inserted, marks.end
+
+    def replaced(self, line: Sequence[int], answer: Sequence[int]) -> tuple[str | None, str]:
+        """The new line that an answer without its end mark makes, or None and why there is none."""
+        if len(answer) < NAMED:
+            return None, "the answer did not end"
+        start, end = (token - self.marks.pointers for token in answer[:NAMED])
+        if not 0 <= start <= end <= len(line):
+            return None, "the answer points outside the line"
+        try:
+            return self._engine.detokenize((*line[:start], *answer[NAMED:], *line[end:])).decode(), ""
+        except UnicodeDecodeError:
+            return None, "the answer is no UTF-8"
+
+    def _first(self, window: Window, marked: list[int]) -> tuple[int, ...]:
+        marks, tokenize = self.marks, self._engine.tokenize
+        before = [self._known(token) for token in tokenize("".join(line + "\n" for line in window.above))]
+        after = [self._known(token) for token in tokenize("\n" + "\n".join(window.below))]
+        return (marks.begin, *before, marks.bug, *marked, marks.bug, *after, marks.fix)
+
+    def _second(self, window: Window, marked: list[int]) -> tuple[int, ...]:
+        marks = self.marks
+        kept = 1 if window.headed else 0
+        before = self._fitting(window.above, self.format.before_tokens, lambda lines: lines.pop(kept), kept)
+        after = self._fitting(window.below, self.format.after_tokens, list.pop, 0)
+        return (marks.begin, *before, marks.other, *after, marks.bug, *marked, marks.fix)
+
+    def _fitting(self, lines: Sequence[str], most: int, drop: Callable[[list[str]], str], kept: int) -> tuple[int, ...]:
+        """Lines, each with its newline, in at most so many tokens: the furthest go first."""
+        left = list(lines)
+        while True:
+            tokens = self._engine.tokenize("".join(line + "\n" for line in left)) if left else ()
+            if len(tokens) <= most or len(left) <= kept:
+                return tokens
+            drop(left)
+
+    def _known(self, token: int) -> int:
+        """Pieces of text whose ids the pointers of version 1 took are unknown to the model."""
+        return self.marks.other if token >= self.marks.pointers else token
