@@ -28,6 +28,9 @@ ONLY_IN = {
     "llama_cpp": "engine/llama.py",
     "docker": "sandbox/docker.py",
     "git": "gitdir.py",
+    "huggingface_hub": "engine/pull.py",
+    "httpx": "engine/remote/client.py",
+    "tenacity": "engine/remote/engine.py",
     "tree_sitter_language_pack": "syntax.py",
 }
 

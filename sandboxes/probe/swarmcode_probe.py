@@ -35,9 +35,10 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import importlib
+import importlib.machinery
 import json
 import os
+import pathlib
 import signal
 import struct
 import sys
@@ -650,19 +651,98 @@ def _clean(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode()
 
 
+class Compiled:
+    """Code of the project's files by path and content, so that copies need not compile what others have compiled.
+
+    Copies name the files that they had to compile; that is hearsay, and no more comes of it than that the file which
+    lies there is compiled, not run. What is loaded is what the same bytes at the same path always give.
+    """
+
+    LONGEST, MOST_FILES, LARGEST = 1 << 16, 1000, 1 << 20
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self._plain: dict[str, tuple[bytes, CodeType]] = {}
+        self._rewritten: dict[str, tuple[bytes, CodeType]] = {}
+        self._compile = importlib.machinery.SourceFileLoader.source_to_code
+        self._rewrite = getattr(rewrite, "_rewrite_test", None)
+        self._heard, self._say = os.pipe()
+        os.set_blocking(self._heard, False)
+        os.set_blocking(self._say, False)
+
+    def install(self) -> None:
+        """From here on modules are loaded through this."""
+        plain = self._plain_code
+        importlib.machinery.SourceFileLoader.source_to_code = (  # type: ignore[method-assign]
+            lambda loader, data, path, **options: plain(loader, data, path, **options)
+        )
+        if self._rewrite is not None:
+            rewrite._rewrite_test = self._rewritten_code
+
+    def learn(self) -> None:
+        """Compiles what copies have named."""
+        try:
+            names = os.read(self._heard, self.LONGEST).decode("utf-8", "replace").split("\n")
+        except BlockingIOError:
+            return
+        for name in names[:-1]:
+            known = self._rewritten if name[:1] == "r" else self._plain
+            path = name[1:]
+            if path not in known and path.startswith(ROOT + os.sep) and len(known) < self.MOST_FILES:
+                try:
+                    known[path] = self._made(path, rewritten=known is self._rewritten)
+                except Exception:  # noqa: S112 - it does not compile, or it is gone: those who need it will say so
+                    continue
+
+    def forget_line(self) -> None:
+        """In a copy: it only speaks."""
+        os.close(self._heard)
+
+    def _made(self, path: str, *, rewritten: bool) -> tuple[bytes, CodeType]:
+        with open(path, "rb") as file:
+            data = file.read(self.LARGEST)
+        if rewritten and self._rewrite is not None:
+            return data, self._rewrite(pathlib.Path(path), self._config)[1]
+        return data, compile(data, path, "exec", dont_inherit=True)
+
+    def _plain_code(self, loader: Any, data: Any, path: Any, **options: Any) -> Any:
+        known = self._plain.get(path) if isinstance(path, str) and not options else None
+        if known is not None and known[0] == data:
+            return known[1]
+        self._name("p", path)
+        return self._compile(loader, data, path, **options)
+
+    def _rewritten_code(self, fn: Any, config: Any) -> Any:
+        known = self._rewritten.get(str(fn))
+        if known is not None and self._rewrite is not None:
+            status = os.stat(fn)
+            with open(fn, "rb") as file:
+                if file.read() == known[0]:
+                    return status, known[1]
+        self._name("r", fn)
+        return self._rewrite(fn, config) if self._rewrite is not None else None
+
+    def _name(self, kind: str, path: object) -> None:
+        try:
+            os.write(self._say, f"{kind}{path}\n".encode("utf-8", "replace"))
+        except OSError:
+            pass  # nobody has listened for long, or a test has closed it
+
+
 class Runner:
     """The process of which each job gets a copy."""
 
     PR_SET_DUMPABLE = 4
     NOT_THIS_ONE = 70
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, config: Any) -> None:
         import ctypes
         import socket
 
         self._link = socket.socket(fileno=descriptor)
         self._rights = socket.CMSG_SPACE(struct.calcsize("i"))
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
+        self._compiled = Compiled(config)
 
     def serve(self) -> None:
         """Returns in each copy, ready to go on with its job; ends with the supervisor."""
@@ -673,6 +753,7 @@ class Runner:
             for stream in (1, 2):
                 os.dup2(null, stream)
             os.close(null)
+            self._compiled.install()
             gc.freeze()  # or each copy looks through all of it once more when it ends
             self._link.send(b"ready")
             while True:
@@ -685,13 +766,16 @@ class Runner:
                     self._become(folder, output)
                     return
                 os.close(output)
-                self._link.send(str(os.waitpid(pid, 0)[1]).encode())
+                status = os.waitpid(pid, 0)[1]
+                self._compiled.learn()
+                self._link.send(str(status).encode())
         except OSError:
             pass  # the supervisor is gone
         os._exit(self.NOT_THIS_ONE)
 
     def _become(self, folder: bytes, output: int) -> None:
         self._link.close()
+        self._compiled.forget_line()
         self._prctl(self.PR_SET_DUMPABLE, 1, 0, 0, 0)
         os.setsid()
         for stream in (1, 2):
@@ -714,7 +798,7 @@ def pytest_load_initial_conftests(early_config: Any) -> Hook:
     if hasattr(early_config.known_args_namespace, "cov_source"):
         early_config.known_args_namespace.no_cov = True
     if WARM:
-        Runner(int(WARM)).serve()
+        Runner(int(WARM), early_config).serve()
         OPENED.extend(_open())
     if OPENED:
         request, report = OPENED.pop()

@@ -1,4 +1,5 @@
-"""Settings: flags, environment (`SWARMCODE_*`), project file, user file, defaults; the first that speaks wins.
+"""Settings: flags, environment (`SWARMCODE_*`), project file, user file, what `swarmcode models default` keeps,
+defaults; the first that speaks wins.
 
 Each value remembers where it came from, and is checked before anything is loaded; a message about it names the value,
 where it stands and what would be right. A value that another one overrides is not looked at.
@@ -23,11 +24,11 @@ from swarmcode.settings import ENVIRONMENT, Setting, choice, command, nothing, n
 
 ModeChoice = Literal["auto"] | Mode
 SandboxChoice = Literal["auto", "docker", "bwrap", "process"]
-Origin = Literal["flag", "environment", "project", "user", "default"]
+Origin = Literal["flag", "environment", "project", "user", "kept", "default"]
 
 T = TypeVar("T")
 
-NO_SETTINGS = frozenset({"SWARMCODE_HOME", "SWARMCODE_DEBUG"})
+NO_SETTINGS = frozenset({"SWARMCODE_HOME", "SWARMCODE_DEBUG", "SWARMCODE_API_KEY"})
 """Variables that are read elsewhere and are no settings."""
 LARGEST_FILE = 1 << 20
 """Bytes of a settings file; a larger one is no settings file."""
@@ -169,11 +170,19 @@ class _Layer:
     source: Callable[[str], Source]
 
 
-def load(flags: Mapping[str, object], *, environ: Mapping[str, str], repo: Path, user: Path | None = None) -> Config:
+def load(
+    flags: Mapping[str, object],
+    *,
+    environ: Mapping[str, str],
+    repo: Path,
+    user: Path | None = None,
+    kept: Mapping[str, object] | None = None,
+) -> Config:
     """The settings that hold for a call in `repo`.
 
     `flags` has what was given on the command line, by key; `user` is the user's file (default: where platformdirs puts
-    it). Raises `UsageError` for a value, a key or a file that is wrong.
+    it); `kept` has what takes the place of defaults because a command was told so: the default model. Raises
+    `UsageError` for a value, a key or a file that is wrong.
     """
     environment, warnings = _environment(environ)
     layers = [
@@ -181,6 +190,7 @@ def load(flags: Mapping[str, object], *, environ: Mapping[str, str], repo: Path,
         environment,
         *_project(repo),
         *_user(user or user_file()),
+        _Layer(values=kept or {}, source=lambda key: Source(origin="kept", place="swarmcode models default")),
     ]
     values = {key: declared.default for key, declared in SETTINGS.items()}
     sources = {key: Source(origin="default") for key in SETTINGS}

@@ -214,7 +214,7 @@ def test_a_request_longer_than_the_context_is_refused() -> None:
     async def story(engine: BatchedEngine) -> None:
         await engine.complete(Request(prompt=(Segment(tokens=(5,) * 500),), sampling=Sampling(max_tokens=64)))
 
-    with pytest.raises(UsageError, match="prompt of 500 tokens and an answer of 64 do not fit the context of 512"):
+    with pytest.raises(UsageError, match="prompt of 500 tokens and an answer of 64 do not fit the context of 563"):
         play(resolve("repair"), story)
 
 
@@ -322,10 +322,10 @@ def test_weights_that_are_cut_or_wrong_are_refused(
     embedded = resolve("repair").path.read_bytes()
     (tmp_path / "half.gguf").write_bytes(embedded[: len(embedded) // 2])
     for name, reason in (
-        ("cut.gguf", "not within the file bounds"),
+        ("cut.gguf", "is damaged or not whole"),
         ("strange.gguf", "unknown model architecture: 'strange'"),
         ("bare.gguf", "'token_embd.weight' not found"),
-        ("half.gguf", "not within the file bounds"),
+        ("half.gguf", "is damaged or not whole"),
     ):
         with pytest.raises(ModelError, match=reason) as error:
             asyncio.run(open_engine(describe(tmp_path / name)))

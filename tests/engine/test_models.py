@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from swarmcode.engine import gguf
-from swarmcode.engine.models import SPAN_CONTEXT, describe, resolve
+from swarmcode.engine.models import describe, resolve
+from swarmcode.engine.protocol import SpanFormat
 from swarmcode.errors import ModelError, SwarmcodeError, UsageError
 
 Writer = Callable[..., Path]
@@ -21,7 +22,8 @@ def test_the_embedded_model_is_the_default_one() -> None:
     """It speaks span edits, is recognised by its tokens, and its windows are short."""
     model = resolve("repair")
     assert model.path.name == "repair.gguf"
-    assert (model.profile.name, model.profile.protocols, model.profile.context) == ("repair", ("span",), SPAN_CONTEXT)
+    assert (model.profile.name, model.profile.protocols, model.profile.context) == ("repair", ("span",), 563)
+    assert model.profile.span == SpanFormat()
     assert model.profile.vocabulary == 4096
     assert (model.profile.plans, model.profile.chat_template) == (False, "")
     assert model.profile.sampling.temperature == 1.0
@@ -32,9 +34,13 @@ def test_a_span_model_is_known_by_its_tokens_under_any_name(
 ) -> None:
     """Not by its file name, and even where it has a chat template."""
     tokens = ["a", "<|end|>", "<|bug|>", "<|fix|>", "b"]
-    path = gguf_writer(tmp_path / "any name", chat_header(**{"tokenizer.ggml.tokens": tokens}))
+    header = chat_header(**{"tokenizer.ggml.tokens": tokens, "swarmcode.span.version": 2})
+    path = gguf_writer(tmp_path / "any name", header)
     assert describe(path).profile.protocols == ("span",)
     assert describe(path).profile.vocabulary == 5
+    other = gguf_writer(tmp_path / "other", {**header, "swarmcode.span.version": 3})
+    with pytest.raises(ModelError, match="another form of span edits"):
+        describe(other)
 
 
 def test_an_instruction_tuned_model_speaks_blocks(tmp_path: Path, gguf_writer: Writer, chat_header: Header) -> None:
@@ -60,7 +66,7 @@ def test_known_families_have_their_publishers_sampling(
 def test_the_memory_of_a_token_is_known(tmp_path: Path, gguf_writer: Writer, chat_header: Header) -> None:
     """Two bytes a number: keys and values of the shared heads of all layers; of latent attention, the keys alone."""
     assert describe(gguf_writer(tmp_path / "m.gguf", chat_header())).cell_bytes == 2 * 2 * 2 * (16 + 16)
-    assert resolve("repair").cell_bytes == 2 * 5 * 128
+    assert resolve("repair").cell_bytes == 2 * 5 * (64 + 16)
 
 
 def test_a_url_or_an_unknown_name_is_a_usage_error() -> None:

@@ -3,18 +3,17 @@
 The model sees a window of code with one suspect line, whose tokens stand between numbered pointers, and answers which
 of them to replace, and with what:
 
-    version 1    begin BEFORE bug P0 t0 P1 t1 ... tn-1 Pn bug AFTER fix    ->    Pa Pb r0 r1 ... end
-    version 2    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix   ->    Pa Pb r0 r1 ... end
+    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix   ->   Pa Pb r0 r1 ... end
 
 Tokens a..b-1 give way to r0 r1 ...; a = b inserts, no r deletes. Nothing has to be copied, so an answer is three to
-eight tokens long, and different samples are different edits. In version 2 all that is asked about one place begins
-alike, and `P0 P0 end` says that the line is right: no edit, but what it takes of the probability, edits do not have.
+eight tokens long, and different samples are different edits. `P0 P0 end` says that the line is right: no edit, but what
+it takes of the probability, edits do not have.
 
 The idea of pointing instead of rewriting is that of Allamanis et al., "Self-Supervised Bug Detection and Repair"
-(BugLab), 2021; the formats are the embedded models' own, and `Profile.span` tells which one a model was trained on.
+(BugLab), 2021; the format is the embedded model's own (version 2 of it; the first had AFTER behind the line).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ from swarmcode.agent.window import Window
 from swarmcode.engine.protocol import Engine, SpanFormat
 from swarmcode.errors import ModelError
 
+NAMES = ("<|pad|>", "<|end|>", "<|bug|>", "<|fix|>", "<|begin|>", "<|rest|>")
 POINTERS = 64
 """P0..P63 are the last ids of the vocabulary."""
 NAMED = 2
@@ -41,29 +41,30 @@ class Marks:
     bug: int
     fix: int
     begin: int
-    other: int
-    """Version 1: stands for pieces of text whose ids the pointers took. Version 2: `rest`."""
+    rest: int
     pointers: int
     """Id of P0."""
 
     @classmethod
     def of(cls, engine: Engine) -> "Marks":
         """Reads them from the vocabulary. Raises `ModelError` where it has none."""
-        names = ["<|pad|>", "<|end|>", "<|bug|>", "<|fix|>", "<|begin|>"]
-        if format_of(engine).version > 1:
-            names.append("<|rest|>")
-        ids = [engine.tokenize(name, special=True) for name in names]
+        ids = [engine.tokenize(name, special=True) for name in NAMES]
         if any(len(found) != 1 for found in ids):
             raise ModelError(f"{engine.profile.name} has no tokens for span edits", "choose another model with --model")
-        pad, end, bug, fix, begin, *rest = (found[0] for found in ids)
-        other = rest[0] if rest else max(pad, end, bug, fix, begin) + 1
+        pad, end, bug, fix, begin, rest = (found[0] for found in ids)
         pointers = engine.profile.vocabulary - POINTERS
-        return cls(pad=pad, end=end, bug=bug, fix=fix, begin=begin, other=other, pointers=pointers)
+        return cls(pad=pad, end=end, bug=bug, fix=fix, begin=begin, rest=rest, pointers=pointers)
 
     @property
     def never(self) -> tuple[int, ...]:
         """What is no part of a replacement, nor its end."""
-        return self.pad, self.bug, self.fix, self.begin, self.other
+        return self.pad, self.bug, self.fix, self.begin, self.rest
+
+    def mask(self, tokens: Iterable[int]) -> Mask:
+        """These tokens."""
+        mask = np.zeros(self.pointers + POINTERS, dtype=np.bool_)
+        mask[list(tokens)] = True
+        return mask
 
     def free(self, generated: Sequence[int], line_tokens: int) -> Mask:
         """What may follow where nothing but the protocol binds: two pointers in order, then text until the end."""
@@ -91,7 +92,7 @@ class SpanConstraint:
             mask[self.marks.end] = False
         return mask
 
-    def weighed(self, generated: Sequence[int]) -> Mask | None:
+    def weighed(self, generated: Sequence[int]) -> Mask:
         """Among all answers, the one that the line is right among them."""
         return self.marks.free(generated, self.line_tokens)
 
@@ -99,35 +100,34 @@ class SpanConstraint:
 class Trie(dict[int, "Trie"]):
     """Token -> what may follow it."""
 
-    def add(self, tokens: Sequence[int]) -> None:
-        """Adds one branch."""
+    @classmethod
+    def of(cls, answers: Iterable[Sequence[int]]) -> "Trie":
+        """Of whole answers, each with its end mark; none may begin another."""
+        trie = cls()
+        for answer in answers:
+            node = trie
+            for token in answer:
+                node = node.setdefault(token, cls())
+        return trie
+
+    def at(self, generated: Sequence[int]) -> "Trie":
+        """What may follow `generated`; empty where nothing may."""
         node = self
-        for token in tokens:
-            node = node.setdefault(token, Trie())
+        for token in generated:
+            node = node.get(token, Trie())
+        return node
 
 
 @dataclass(frozen=True, slots=True)
 class ChoiceConstraint:
-    """One of some answers, spelled out: a trie of tokens, each branch ended by the end mark."""
+    """One of some answers, spelled out; probabilities are those among them."""
 
     trie: Trie
-    line_tokens: int
     marks: Marks
-    among: bool
-    """Whether probabilities are those among these answers, or among all answers there could be."""
 
     def allowed(self, generated: Sequence[int]) -> Mask:
         """Mask of shape (vocabulary,)."""
-        node: Trie = self.trie
-        for token in generated:
-            node = node.get(token, Trie())
-        mask = np.zeros(self.marks.pointers + POINTERS, dtype=np.bool_)
-        mask[list(node)] = True
-        return mask
-
-    def weighed(self, generated: Sequence[int]) -> Mask | None:
-        """What else could follow, where that counts."""
-        return None if self.among else self.marks.free(generated, self.line_tokens)
+        return self.marks.mask(self.trie.at(generated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +163,11 @@ class Speller:
         marks = self.marks
         marked = [marks.pointers]
         for place, token in enumerate(line, start=1):
-            marked += [self._known(token), marks.pointers + place]
-        tokens = self._second(window, marked) if self.format.version > 1 else self._first(window, marked)
+            marked += [token, marks.pointers + place]
+        kept = 1 if window.headed else 0
+        before = self._fitting(window.above, self.format.before_tokens, lambda lines: lines.pop(kept), kept)
+        after = self._fitting(window.below, self.format.after_tokens, list.pop, 0)
+        tokens = (marks.begin, *before, marks.rest, *after, marks.bug, *marked, marks.fix)
         return SpanPrompt(window, line, tokens) if len(tokens) <= self._room else None
 
     def answer(self, old: Sequence[int], text: str) -> tuple[int, ...] | None:
@@ -196,19 +199,6 @@ class Speller:
         except UnicodeDecodeError:
             return None, "the answer is no UTF-8"
 
-    def _first(self, window: Window, marked: list[int]) -> tuple[int, ...]:
-        marks, tokenize = self.marks, self._engine.tokenize
-        before = [self._known(token) for token in tokenize("".join(line + "\n" for line in window.above))]
-        after = [self._known(token) for token in tokenize("\n" + "\n".join(window.below))]
-        return (marks.begin, *before, marks.bug, *marked, marks.bug, *after, marks.fix)
-
-    def _second(self, window: Window, marked: list[int]) -> tuple[int, ...]:
-        marks = self.marks
-        kept = 1 if window.headed else 0
-        before = self._fitting(window.above, self.format.before_tokens, lambda lines: lines.pop(kept), kept)
-        after = self._fitting(window.below, self.format.after_tokens, list.pop, 0)
-        return (marks.begin, *before, marks.other, *after, marks.bug, *marked, marks.fix)
-
     def _fitting(self, lines: Sequence[str], most: int, drop: Callable[[list[str]], str], kept: int) -> tuple[int, ...]:
         """Lines, each with its newline, in at most so many tokens: the furthest go first."""
         left = list(lines)
@@ -217,7 +207,3 @@ class Speller:
             if len(tokens) <= most or len(left) <= kept:
                 return tokens
             drop(left)
-
-    def _known(self, token: int) -> int:
-        """Pieces of text whose ids the pointers of version 1 took are unknown to the model."""
-        return self.marks.other if token >= self.marks.pointers else token

@@ -22,6 +22,9 @@ from swarmcode.flow import Attempt, Ending, Subtask
 from swarmcode.syntax import language_of
 from swarmcode.tree import Tree
 
+Answer = tuple[int, ...]
+"""Tokens, the end mark included."""
+
 _WORD = re.compile(r"[^\W\d]\w*")
 _PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
@@ -38,43 +41,49 @@ STRANGE_WORD = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A group of answers from which the model takes one."""
+    """Answers from which the model takes one."""
 
     trie: Trie
     share: float
-    """Log of the chance that the right one of the line's small edits is in the group, before the model is asked: every
+    """Log of the chance that the right one of the line's small edits is among them, before the model is asked: every
     kind of edit is as likely, and every edit of a kind."""
 
-    @classmethod
-    def of(cls, answers: Sequence[Sequence[int]], share: float) -> "Choice":
-        """The group of `answers`."""
-        trie = Trie()
-        for answer in answers:
-            trie.add(answer)
-        return cls(trie, share)
 
-
-@dataclass(frozen=True, slots=True)
 class Place:
-    """A suspect line, and what can be asked about it."""
+    """A suspect line, and what can be asked about it: `kinds` are its small edits as answers, by kind, none empty."""
 
-    prompt: SpanPrompt
-    choices: tuple[Choice, ...]
-    """The small edits of the line, in groups; may be empty."""
+    def __init__(self, prompt: SpanPrompt, kinds: Sequence[Sequence[Answer]]) -> None:
+        self.prompt = prompt
+        self._choices = _choices(kinds)
 
     def choice(self, sample: int) -> Choice | None:
-        """All answers but every fourth, from the first on, are choices, while there are groups to choose from."""
+        """All samples but every fourth, from the first on, are choices, while there are any."""
         fours, rest = divmod(sample, FREE_EVERY)
         place = fours * (FREE_EVERY - 1) + rest - 1
-        return self.choices[place] if rest and place < len(self.choices) else None
+        return self._choices[place] if rest and place < len(self._choices) else None
+
+
+def _choices(kinds: Sequence[Sequence[Answer]]) -> tuple[Choice, ...]:
+    """All together, then in small groups of a kind, then one by one: the model names its favourite of each, so that its
+    own order is followed first and nothing is left out in the end."""
+    every = [answer for kind in kinds for answer in kind]
+    whole = [Choice(Trie.of(every), 0.0)] if every else []
+    groups = [
+        Choice(Trie.of(group), math.log(len(group) / len(kind) / len(kinds)))
+        for size in (GROUP, 1)
+        for kind in kinds
+        for start in range(0, len(kind), size)
+        for group in [kind[start : start + size]]
+    ]
+    return (*whole, *sorted(groups, key=lambda group: -group.share))
 
 
 class SpanAgent:
     """Asks for one span edit an attempt, line by line over a subtask's suspects.
 
     Some answers are the model's own words; for the others it chooses among the well-formed small edits of the line
-    (`edits`), which a small model may find likely and yet hardly ever spells out by itself. An answer's log-probability
-    is taken within its sort, so that both compete on equal terms for the next test run.
+    (`edits`), of which a small model often names the right one first, while it spends most of its probability on what
+    is none. An answer's log-probability is taken within its sort, so that both compete for the next test run.
     """
 
     def __init__(self, engine: Engine, tree: Tree, *, seed: int = 0) -> None:
@@ -103,7 +112,7 @@ class SpanAgent:
         place = self._place(suspect.path, suspect.start)
         assert place is not None, "unreadable lines are no assignments"
         choice = place.choice(assignment.sample)
-        (completion,) = await self._engine.complete(self._request(place.prompt, choice, assignment))
+        (completion,) = await self._engine.complete(self._request(place, assignment, choice))
         if completion.finish != "stop":
             return _attempt(assignment, "limit", completion, note="the answer did not end")
         new_line, note = self._speller.replaced(place.prompt.line, completion.tokens)
@@ -114,17 +123,9 @@ class SpanAgent:
         diff = diff_text(suspect.path, old, place.prompt.window.replaced(old, new_line))
         if not diff:
             return _attempt(assignment, "gave_up", completion, note="the answer changes nothing")
-        score = sum(completion.logprobs) + math.log(max(suspect.score, LEAST_SUSPICION))
-        score -= STRANGE_WORD * len(strange_words(suspect.path, old, new_line))
-        if self._among:
-            score += choice.share + SMALL_EDIT if choice else OWN_WORDS
+        score = math.log(max(suspect.score, LEAST_SUSPICION)) + (choice.share + SMALL_EDIT if choice else OWN_WORDS)
+        score += sum(completion.logprobs) - STRANGE_WORD * len(strange_words(suspect.path, old, new_line))
         return _attempt(assignment, "submitted", completion, diff=diff, score=score)
-
-    @property
-    def _among(self) -> bool:
-        """Models of the first version were trained on few kinds of fault: what they think of other kinds is compared
-        with its like only. Later ones know which edits are likely, and when none is."""
-        return self._speller.format.version == 1
 
     def _place(self, path: str, line: int) -> Place | None:
         if (path, line) not in self._places:
@@ -136,41 +137,31 @@ class SpanAgent:
         shape = self._speller.format
         window = cut(path, text, line, before=shape.before_lines, after=shape.after_lines) if text is not None else None
         prompt = self._speller.prompt(window) if window else None
-        return Place(prompt, self._choices(prompt)) if prompt else None
+        return Place(prompt, self._kinds(prompt)) if prompt else None
 
-    def _request(self, prompt: SpanPrompt, choice: Choice | None, assignment: Assignment) -> Request:
-        marks, length = self._speller.marks, len(prompt.line)
+    def _request(self, place: Place, assignment: Assignment, choice: Choice | None) -> Request:
+        marks = self._speller.marks
+        free = SpanConstraint(len(place.prompt.line), marks)
         return Request(
-            prompt=(Segment(tokens=prompt.tokens),),
+            prompt=(Segment(tokens=place.prompt.tokens),),
             sampling=Sampling(
                 temperature=0.0 if choice or not assignment.sample else 1.0,
                 max_tokens=self._speller.format.answer_tokens,
             ),
             seeds=(assignment.seed,),
             stop_tokens=(marks.end,),
-            constraint=ChoiceConstraint(choice.trie, length, marks, self._among)
-            if choice
-            else SpanConstraint(length, marks),
+            constraint=ChoiceConstraint(choice.trie, marks) if choice else free,
         )
 
-    def _choices(self, prompt: SpanPrompt) -> tuple[Choice, ...]:
-        """All small edits of a line together, then in small groups of a kind, then one by one: the model names its
-        favourite of each, so that its own order is followed first and nothing is left out in the end."""
+    def _kinds(self, prompt: SpanPrompt) -> list[list[Answer]]:
+        """The small edits of a line as answers; those that the model cannot say are left out."""
         window = prompt.window
         names, attributes = names_in("\n".join((*window.above, *window.below)))
         kinds = []
         for kind in edits(window.line, names, attributes):
-            answers = [self._speller.answer(prompt.line, new) for new in kind]
+            answers = (self._speller.answer(prompt.line, new) for new in kind)
             kinds.append([answer for answer in answers if answer is not None])
-        kinds = [kind for kind in kinds if kind]
-        whole = [Choice.of([answer for kind in kinds for answer in kind], 0.0)] if kinds else []
-        groups = [
-            Choice.of(kind[start : start + size], math.log(len(kind[start : start + size]) / len(kind) / len(kinds)))
-            for size in (GROUP, 1)
-            for kind in kinds
-            for start in range(0, len(kind), size)
-        ]
-        return (*whole, *sorted(groups, key=lambda group: -group.share))
+        return [kind for kind in kinds if kind]
 
 
 def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:

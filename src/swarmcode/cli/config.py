@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from swarmcode.cli.boundary import say
+from swarmcode.cli.models import default_model
 from swarmcode.config import SETTINGS, load, state_home, user_file
 
 
@@ -18,12 +19,12 @@ def config(
     """Prints each setting with its source.
 
     A setting is taken from the first of: a flag, the environment (SWARMCODE_*), the project (swarmcode.toml, or
-    [tool.swarmcode] in pyproject.toml), the user's file, the default.
+    [tool.swarmcode] in pyproject.toml), the user's file, `swarmcode models default`, the default.
     """
-    found = load({}, environ=os.environ, repo=repo.absolute())
+    home = state_home(os.environ)
+    found = load({}, environ=os.environ, repo=repo.absolute(), kept=default_model(home))
     for warning in found.warnings:
         say(f"warning: {warning}")
-    home = state_home(os.environ)
     if as_json:
         values = {
             key: {"value": found.values[key], "origin": source.origin, "place": source.place}

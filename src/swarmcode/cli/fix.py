@@ -14,6 +14,7 @@ import typer
 from swarmcode import runs
 from swarmcode.cli.boundary import INTERRUPTED, Interrupted, crash, interruptible, say
 from swarmcode.cli.deliver import Delivery, Outcome, deliver
+from swarmcode.cli.models import default_model
 from swarmcode.cli.order import SNAPSHOT, Order, phase, prepare
 from swarmcode.cli.watch import Watch, watched
 from swarmcode.config import load, state_home
@@ -53,7 +54,12 @@ def fix(
     ] = None,
     agents: Annotated[str | None, typer.Option(metavar="N", help="Agents at once, at most.  [default: 100]")] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|PATH", help="A GGUF model.  [default: repair, which is built in]")
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH|URL",
+            help="A GGUF model, or an OpenAI-compatible endpoint, http://host:port/v1#model-name.  "
+            "[default: that of `swarmcode models`, at first repair, which is built in]",
+        ),
     ] = None,
     sandbox: Annotated[
         str | None,
@@ -113,7 +119,7 @@ def fix(
     }
     given = {key: value for key, value in flags.items() if value is not None}
     order = Order(
-        config=load(given, environ=os.environ, repo=place),
+        config=load(given, environ=os.environ, repo=place, kept={} if model else default_model(home)),
         issue=_issue(issue, place, recalled),
         repo=place,
         home=home,
@@ -171,16 +177,15 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
     Raises what its parts raise; whatever was opened is closed by then, also where the run was cancelled.
     """
     # Here, and not above: these take most of a second to load, and `--help` needs none of them.
-    from swarmcode.engine.llama import open_engine
-    from swarmcode.engine.models import resolve
+    from swarmcode.cli.engines import choose_model, open_model, tell_cost
     from swarmcode.plan import Effort
     from swarmcode.sandbox.choose import choose
-    from swarmcode.sandbox.pool import Pool, cpus
+    from swarmcode.sandbox.pool import Pool
     from swarmcode.solve import Task, solve
 
     started = time.monotonic()
     settings, emit = order.config.settings, watch.emit
-    model = resolve(settings.model.name)
+    model = choose_model(settings.model.name)
     async with AsyncExitStack() as opened:
         with phase(emit, "sandbox"):
             sandbox = await choose(settings.sandbox.kind, run=folder.name, image=settings.sandbox.image)
@@ -191,13 +196,12 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
         ground = await prepare(order, folder, emit)
         pool = Pool(sandbox, ground.base, ground.toolchain, ground.limits, size=settings.sandbox.boxes or None)
         opened.push_async_callback(pool.close)
-        # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
-        threads = settings.model.threads or max(1, cpus() // 2)
-        with phase(emit, "model", model.profile.name):
-            engine = await open_engine(
-                model, agents=settings.swarm.agents, context=settings.model.context, threads=threads
-            )
+        for warning in model.warnings:
+            emit(Warned(message=warning))
+        with phase(emit, "model", model.name):
+            engine = await open_model(model, settings, watch.note)
             opened.push_async_callback(engine.close)
+        opened.callback(tell_cost, model, engine, watch.note)
         watch.attach(lambda: engine.load)
         task = Task(
             run=folder.name,

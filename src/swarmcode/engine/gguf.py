@@ -1,12 +1,16 @@
-"""Reads the header of a GGUF file: its metadata, without its weights and without llama.cpp.
+"""Reads the header of a GGUF file: its metadata and the list of its tensors, without llama.cpp.
 
 Layout: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The file is untrusted: every length is checked
-against what is left of it before anything is read. Whether the weights are whole is not checked here; llama.cpp does
-that when it loads them.
+against what is left of it before anything is read, and every tensor must lie inside the file. What the weights hold is
+not looked at.
+
+A large model comes in several files, `name-00001-of-00003.gguf` and so on; the first has the metadata, and each has a
+share of the tensors. `parts` finds them all.
 """
 
 import math
 import mmap
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +24,35 @@ _VERSIONS = (2, 3)
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _KEPT = 256
+_MOST_DIMENSIONS = 4
+_ALIGNMENT = 32
+_PART = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 _HINT = "download it again, and compare its size with the publisher's"
+
+TYPES = {
+    **{0: ("F32", 1, 4), 1: ("F16", 1, 2), 2: ("Q4_0", 32, 18), 3: ("Q4_1", 32, 20), 6: ("Q5_0", 32, 22)},
+    **{7: ("Q5_1", 32, 24), 8: ("Q8_0", 32, 34), 9: ("Q8_1", 32, 36), 10: ("Q2_K", 256, 84), 11: ("Q3_K", 256, 110)},
+    **{12: ("Q4_K", 256, 144), 13: ("Q5_K", 256, 176), 14: ("Q6_K", 256, 210), 15: ("Q8_K", 256, 292)},
+    **{16: ("IQ2_XXS", 256, 66), 17: ("IQ2_XS", 256, 74), 18: ("IQ3_XXS", 256, 98), 19: ("IQ1_S", 256, 50)},
+    **{20: ("IQ4_NL", 32, 18), 21: ("IQ3_S", 256, 110), 22: ("IQ2_S", 256, 82), 23: ("IQ4_XS", 256, 136)},
+    **{24: ("I8", 1, 1), 25: ("I16", 1, 2), 26: ("I32", 1, 4), 27: ("I64", 1, 8), 28: ("F64", 1, 8)},
+    **{29: ("IQ1_M", 256, 56), 30: ("BF16", 1, 2), 34: ("TQ1_0", 256, 54), 35: ("TQ2_0", 256, 66)},
+    **{39: ("MXFP4", 32, 17), 40: ("NVFP4", 64, 36)},
+}
+"""ggml's tensor types: name, numbers in a block, bytes of a block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """One weight, as its file announces it."""
+
+    name: str
+    parameters: int
+    """How many numbers it holds."""
+    kind: str
+    """How they are stored: a name of `TYPES`, or `type 99` where ggml has a newer one."""
+    bytes: int
+    """On disk; 0 where the type is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +63,8 @@ class Header:
     """By key. Of an array, the first 256 items."""
     lengths: dict[str, int]
     """How many items each array has."""
-    tensors: int
-    """How many weights it announces."""
+    tensors: tuple[Tensor, ...]
+    """Its weights."""
     size: int
     """Bytes of the file."""
 
@@ -70,6 +102,48 @@ def read(path: Path) -> Header:
         raise ModelError(f"the model file {path} cannot be read: {error.strerror}", "check its permissions") from error
 
 
+def files(path: Path) -> list[Path]:
+    """All files of the model that `path` belongs to, by its name, there or not; of a model in one file, that one."""
+    named = _PART.fullmatch(path.name)
+    if named is None:
+        return [path]
+    stem, count = named["stem"], int(named["count"])
+    return [path.with_name(f"{stem}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1)]
+
+
+def parts(path: Path) -> list[Path]:
+    """The same, all of them there. Raises `ModelError` where one is not, or where `path` is not the first of them."""
+    found = files(path)
+    if path not in found[:1]:
+        raise ModelError(
+            f"{path} is not the first of its {len(found)} parts", f"name {found[0].name if found else '?'}"
+        )
+    missing = [file.name for file in found if not file.is_file()]
+    if missing and path.is_file():
+        lacking = f"{missing[0]} and {len(missing) - 1} more are" if len(missing) > 1 else f"{missing[0]} is"
+        raise ModelError(f"{path} has {len(found)} parts, and {lacking} not there", "put all parts into one folder")
+    return found
+
+
+def read_all(path: Path) -> list[Header]:
+    """The headers of all parts of a model, the first first. Raises `ModelError`, also where parts do not belong
+    together."""
+    found = parts(path)
+    headers = [read(file) for file in found]
+    for number, (file, header) in enumerate(zip(found, headers, strict=True)):
+        count = header.number("split.count") or 1
+        if (count, header.number("split.no")) != (len(found), number):
+            raise ModelError(
+                f"{file} says that it is part {header.number('split.no') + 1:g} of {count:g}, "
+                f"and by its name it is part {number + 1} of {len(found)}",
+                "give the files their publisher's names",
+            )
+    promised, there = headers[0].number("split.tensors.count"), sum(len(header.tensors) for header in headers)
+    if promised and promised != there:
+        raise ModelError(f"{path} promises {promised:g} tensors, and its parts have {there}", _HINT)
+    return headers
+
+
 class _Reader:
     """A position in the bytes of a file."""
 
@@ -96,7 +170,34 @@ class _Reader:
                 metadata[key] = self._array(kind, lengths[key])
             else:
                 metadata[key] = self._value(kind)
-        return Header(metadata=metadata, lengths=lengths, tensors=tensors, size=size)
+        return Header(metadata=metadata, lengths=lengths, tensors=self._tensors(tensors, metadata), size=size)
+
+    def _tensors(self, count: int, metadata: dict[str, Value]) -> tuple[Tensor, ...]:
+        """The list of weights, and a check that the file has room for each."""
+        found, ends = [], [0]
+        for _ in range(count):
+            tensor, end = self._tensor()
+            found.append(tensor)
+            ends.append(end)
+        alignment = metadata.get("general.alignment", _ALIGNMENT)
+        if not isinstance(alignment, int) or not 0 < alignment <= mmap.PAGESIZE:
+            raise self._broken()
+        data = -(-self._at // alignment) * alignment
+        if found and data + max(ends) > len(self._data):
+            raise self._broken()
+        return tuple(found)
+
+    def _tensor(self) -> tuple[Tensor, int]:
+        """The next weight, and where it ends, from where all weights begin."""
+        name = self._string()
+        dimensions = int(self._scalar("I"))
+        if dimensions > _MOST_DIMENSIONS:
+            raise self._broken()
+        parameters = math.prod(int(self._scalar("Q")) for _ in range(dimensions))
+        number, offset = int(self._scalar("I")), int(self._scalar("Q"))
+        kind, block, width = TYPES.get(number, (f"type {number}", 1, 0))
+        size = -(-parameters // block) * width
+        return Tensor(name=name, parameters=parameters, kind=kind, bytes=size), offset + size
 
     def _value(self, kind: int) -> Value:
         if kind == _STRING:

@@ -21,13 +21,14 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmcode.engine import machine
+from swarmcode.engine import budget, machine
 from swarmcode.engine.batched import BatchedEngine
+from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cache import Change, Copy
 from swarmcode.engine.call import Call
 from swarmcode.engine.models import ModelFile
@@ -44,21 +45,6 @@ if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
 
 import llama_cpp.llama_cpp as lib
 from llama_cpp import llama_grammar
-
-Layout = Literal["streams", "unified"]
-
-_STREAM_CONTEXT = 512
-"""Longest context, in tokens, for which streams are chosen."""
-_MAX_SEATS = 255
-"""Sequence ids that llama.cpp can tell apart, less one."""
-_SPARE_SEATS = 28
-"""Seats that only keep prefixes, beside those that run."""
-_PRIVATE_CELLS = 2048
-"""Cells that each agent can have for itself where memory allows."""
-_CHUNK = 512
-"""Tokens in a step. More gains nothing on a CPU, and makes decoding wait longer behind prompts."""
-_LEAST_CONTEXT = 512
-"""A context that is shorter for want of memory is of no use."""
 
 _FLASH = {"streams": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED, "unified": lib.LLAMA_FLASH_ATTN_TYPE_AUTO}
 
@@ -92,8 +78,8 @@ async def open_engine(
 
     Raises `UsageError` for more agents than llama.cpp can tell apart, `ModelError` where the model cannot be opened.
     """
-    if not 0 < agents <= _MAX_SEATS:
-        raise UsageError(f"{agents} agents cannot run at once", f"ask for 1 to {_MAX_SEATS}")
+    if not 0 < agents <= budget.MAX_SEATS:
+        raise UsageError(f"{agents} agents cannot run at once", f"ask for 1 to {budget.MAX_SEATS}")
     room = Room(agents=agents, context=context, cells=cells, layout=layout, threads=threads)
     abandoned = threading.Event()
     open_backend = partial(LlamaBackend, model, room, abandoned)
@@ -124,9 +110,10 @@ class LlamaBackend:
         self._interrupted = ctypes.create_string_buffer(2)
         sharing = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         context = min(room.context or model.profile.context, model.profile.context)
-        self._layout: Layout = room.layout or ("streams" if sharing and context <= _STREAM_CONTEXT else "unified")
+        wish = Wish(agents=room.agents, context=context, cells=room.cells, sharing=sharing, layout=room.layout)
+        self._layout: Layout = wish.laid_out
         try:
-            self.capacity = _capacity(model, room, context, self._layout, sharing)
+            self.capacity = _capacity(model, wish)
             self._context = self._open_context(room.threads or machine.cpus())
         except ModelError:
             lib.llama_model_free(self._model)
@@ -140,7 +127,7 @@ class LlamaBackend:
         capacity = self.capacity
         params = lib.llama_context_default_params()
         companion = self._layout == "streams"
-        params.n_ctx = capacity.cells + companion * capacity.context
+        params.n_ctx = budget.allocated(capacity, self._layout)
         params.n_batch = params.n_ubatch = capacity.chunk + companion
         params.n_seq_max = params.n_outputs_max = capacity.seats + companion
         params.n_threads = params.n_threads_batch = threads
@@ -407,23 +394,10 @@ def _load(model: ModelFile, abandoned: threading.Event) -> Any:
     return loaded
 
 
-def _capacity(model: ModelFile, room: Room, context: int, layout: Layout, sharing: bool) -> Capacity:
+def _capacity(model: ModelFile, wish: Wish) -> Capacity:
     """As much as was asked for, as far as memory allows: half of what the weights leave. Raises `ModelError`."""
-    seats = min(_MAX_SEATS, room.agents + _SPARE_SEATS)
-    affordable = (machine.memory() - model.size) // 2 // model.cell_bytes
-    if affordable < min(context, _LEAST_CONTEXT):
+    room = budget.affordable(machine.memory(), model.size, model.cell_bytes)
+    capacity = budget.capacity(wish, room)
+    if capacity is None:
         raise ModelError(f"{model.path} leaves no memory for a context", "free some memory, or use a smaller model")
-    if layout == "streams":
-        seats = max(room.agents, min(seats, affordable // context))
-        cells = seats * context
-    else:
-        cells = min(room.cells or context + room.agents * _PRIVATE_CELLS, affordable)
-    return Capacity(
-        running=room.agents,
-        seats=seats,
-        cells=cells,
-        context=min(context, cells),
-        chunk=max(_CHUNK, room.agents + 2),
-        sharing=sharing,
-        exact=layout == "streams",
-    )
+    return capacity

@@ -1,13 +1,35 @@
-"""How much of this machine a process may use: its CPU affinity, its control group's quota, the memory that is left.
+"""How much of this machine a process may use: its CPU affinity, its control group's quota, the memory that is left, and
+the GPUs that llama.cpp was built for.
 
-Linux's /proc and cgroup files are read where they exist; elsewhere the operating system's totals stand.
+Linux's /proc and cgroup files are read where they exist; elsewhere the operating system's totals stand. Of GPUs, those
+of NVIDIA are asked for through `nvidia-smi`, those of AMD are read from /sys. Not covered: Metal, and GPUs of others.
 """
 
+import importlib.util
 import math
 import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
+_DRM = Path("/sys/class/drm")
+_VENDORS = {"nvidia": frozenset({"cuda", "vulkan"}), "amd": frozenset({"hip", "vulkan"})}
+"""llama.cpp's back ends that can use a vendor's GPUs."""
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """A graphics card, as its driver tells of it."""
+
+    vendor: str
+    """A key of `_VENDORS`."""
+    name: str
+    total: int
+    """Bytes of its memory."""
+    free: int
 
 
 def cpus(cgroup: Path = _CGROUP) -> int:
@@ -24,6 +46,54 @@ def memory(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int
             return int(max(0, min(free, int(line.split()[1]) * 1024)))
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return int(max(0, min(free, total // 2)))
+
+
+def gpus(built: frozenset[str] | None = None) -> tuple[Gpu, ...]:
+    """The GPUs that llama.cpp can use where it was `built` for these back ends; None: as it is installed."""
+    usable = backends() if built is None else built
+    return tuple(gpu for gpu in cards() if _VENDORS[gpu.vendor] & usable)
+
+
+def cards(environ: Mapping[str, str] = os.environ, drm: Path = _DRM) -> tuple[Gpu, ...]:
+    """The GPUs of this machine that a process with this environment may use, whatever llama.cpp was built for."""
+    return (*_nvidia(environ), *_amd(drm))
+
+
+def backends() -> frozenset[str]:
+    """What llama.cpp was built for, by the libraries that its Python package brings: `cpu`, `cuda`, ... Loads none."""
+    package = importlib.util.find_spec("llama_cpp")
+    folders = package.submodule_search_locations if package else None
+    found = (file for folder in folders or () for file in Path(folder).glob("lib/*ggml-*"))
+    return frozenset(file.name.partition("ggml-")[2].partition(".")[0] for file in found)
+
+
+def _nvidia(environ: Mapping[str, str]) -> Iterator[Gpu]:
+    command = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=10, env=dict(environ), check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return
+    rows = [[field.strip() for field in line.split(",")] for line in done.stdout.splitlines()]
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    wanted = None if chosen is None else tuple(one.strip() for one in chosen.split(",") if one.strip())
+    for row in rows:
+        if len(row) == 5 and row[3].isdecimal() and row[4].isdecimal() and _visible(row[0], row[1], wanted):
+            yield Gpu(vendor="nvidia", name=row[2], total=int(row[3]) * _MIB, free=int(row[4]) * _MIB)
+
+
+def _visible(index: str, uuid: str, wanted: tuple[str, ...] | None) -> bool:
+    """As CUDA_VISIBLE_DEVICES has it: by number, or by the beginning of an id."""
+    return wanted is None or any(one == index or (one.startswith("GPU-") and uuid.startswith(one)) for one in wanted)
+
+
+def _amd(drm: Path) -> Iterator[Gpu]:
+    for file in sorted(drm.glob("card*/device/mem_info_vram_total")):
+        total, used = _number(file), _number(file.with_name("mem_info_vram_used"), absent=0)
+        if math.isfinite(total):
+            name = _text(file.with_name("product_name")) or "AMD GPU"
+            yield Gpu(vendor="amd", name=name, total=int(total), free=int(max(0, total - used)))
 
 
 def _quota(cgroup: Path) -> float:

@@ -5,25 +5,30 @@ the span prompt in their vocabulary, instruction-tuned ones a chat template. A m
 no agent knows how to speak with it.
 """
 
+import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from swarmcode import assets
-from swarmcode.engine import gguf
+from swarmcode.config import state_home
+from swarmcode.engine import gguf, registry
 from swarmcode.engine.gguf import Header
 from swarmcode.engine.protocol import Profile, Sampling, SpanFormat
 from swarmcode.errors import ModelError, UsageError
 
-EMBEDDED = "repair"
+EMBEDDED = registry.EMBEDDED
 """The model that ships with swarmcode."""
-SPAN_CONTEXT = 512
-"""Tokens that a span edit of the first version needs at most, prompt and answer: span models are trained on windows of
-some 300 tokens, and their file's context length promises what they never saw."""
-SPAN_VERSIONS = (1, 2)
+SPAN_VERSION = 2
+"""Of the span-edit protocol (`agent/pointers.py`)."""
 _SPAN_TOKENS = frozenset({"<|bug|>", "<|fix|>"})
 _SPAN_SAMPLING = Sampling(temperature=1.0, max_tokens=64)
 _CHAT_TOKENS = 2048
+_NO_MODELS = {
+    **{"clip": "an image encoder", "mmproj": "an image encoder", "adapter": "an adapter (LoRA)"},
+    **{"imatrix": "an importance matrix", "vocab": "a vocabulary"},
+}
+"""What else comes as GGUF, beside models: by `general.type` or `general.architecture`."""
 _CONTEXT = 2048
 """Where a file does not tell how long a context the model was trained on."""
 
@@ -46,39 +51,49 @@ class ModelFile:
     profile: Profile
     """What is true of it."""
     size: int
-    """Bytes of the file."""
+    """Bytes of its file, or of all its files."""
     cell_bytes: int
     """Bytes that one token takes in the KV cache, at 16 bits a number; an upper bound where layers differ."""
 
 
-def resolve(name_or_path: str) -> ModelFile:
-    """The model that a person means by a name or a path.
+def resolve(name_or_path: str, home: Path | None = None) -> ModelFile:
+    """The model that a person means by a name or a path; a name of the registry goes before a file of that name.
 
-    Raises `UsageError` for a name that is none, `ModelError` for a file that is missing, damaged or of no use.
+    `home` is the state directory, None where the environment says. Raises `UsageError` for a name that is none,
+    `ModelError` for a file that is missing, damaged or of no use, `StateError` where the registry cannot be read.
     """
     if "://" in name_or_path:
         raise UsageError(
-            f"a model cannot be fetched from {name_or_path}", "download the .gguf file, and give its path to --model"
+            f"a model cannot be fetched from {name_or_path}",
+            "download the .gguf file, and give its path to --model; or the address of a server: http://host:port/v1#model",
         )
     if name_or_path == EMBEDDED:
         return describe(_embedded(), name=EMBEDDED)
     path = Path(name_or_path).expanduser()
-    if not path.exists() and path.name == name_or_path and path.suffix != ".gguf":
-        raise UsageError(
-            f"there is no model called {name_or_path!r}", f"give {EMBEDDED!r}, or the path of a .gguf file"
-        )
+    if path.name == name_or_path and path.suffix != ".gguf":
+        entry = registry.load(home or state_home(os.environ)).find(name_or_path)
+        if entry is not None:
+            return describe(registry.located(entry), name=name_or_path)
+        if not path.exists():
+            raise UsageError(
+                f"there is no model called {name_or_path!r}",
+                f"give {EMBEDDED!r}, a name of `swarmcode models list`, or the path of a .gguf file",
+            )
     return describe(path.absolute())
 
 
 def describe(path: Path, *, name: str = "") -> ModelFile:
     """Reads what a GGUF says of itself. Raises `ModelError`."""
-    header = gguf.read(path)
+    headers = gguf.read_all(path)
+    header = headers[0]
     if not header.text("general.architecture"):
         raise ModelError(f"{path} does not say which architecture it has", "convert the model anew")
+    if other := _NO_MODELS.get(header.text("general.type")) or _NO_MODELS.get(header.text("general.architecture")):
+        raise ModelError(f"{path} is {other}, and no language model", "name the .gguf file of the model itself")
     return ModelFile(
         path=path,
         profile=_profile(header, name or header.text("general.name") or path.stem, path),
-        size=header.size,
+        size=sum(each.size for each in headers),
         cell_bytes=_cell_bytes(header),
     )
 
@@ -121,27 +136,26 @@ def _profile(header: Header, name: str, path: Path) -> Profile:
 
 
 def _span_format(header: Header, path: Path) -> SpanFormat:
-    """Raises `ModelError` for a version that is newer than this program."""
-    usual = asdict(SpanFormat())
-    told = {name: int(header.number(f"swarmcode.span.{name}", value)) for name, value in usual.items()}
-    if told["version"] not in SPAN_VERSIONS or min(told.values()) < 0:
-        raise ModelError(f"{path} asks for span edits in a way that is not known here", "update swarmcode")
-    if told["version"] > 1:
-        told["line_tokens"] = int(header.number("swarmcode.span.pointers", 64)) - 1
+    """Raises `ModelError` for another version."""
+    told = {name: int(header.number(f"swarmcode.span.{name}", value)) for name, value in asdict(SpanFormat()).items()}
+    if header.number("swarmcode.span.version", 1) != SPAN_VERSION or min(told.values()) < 0:
+        raise ModelError(f"{path} was trained on another form of span edits", f"use {EMBEDDED!r}, or a newer swarmcode")
     return SpanFormat(**told)
 
 
 def _span_context(span: SpanFormat) -> int:
-    """The longest prompt with its answer."""
-    if span.version == 1:
-        return SPAN_CONTEXT
+    """The longest prompt with its answer: the file's own context length promises what the model never saw."""
     marked = 2 * span.line_tokens + 1
     return span.before_tokens + span.after_tokens + marked + 4 + span.answer_tokens
 
 
-def _sampling(header: Header, name: str) -> Sampling:
-    called = " ".join((name, header.text("general.name"), header.text("general.basename")))
+def habits(called: str) -> Sampling:
+    """How models of this name are sampled, as their publishers recommend."""
     return next((sampling for family, sampling in _FAMILIES if family.search(called)), _OTHERS)
+
+
+def _sampling(header: Header, name: str) -> Sampling:
+    return habits(" ".join((name, header.text("general.name"), header.text("general.basename"))))
 
 
 def _cell_bytes(header: Header) -> int:

@@ -110,17 +110,15 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpanFormat:
-    """What a span-edit model was trained to see around a line, and in which order; the first version where its file
-    says nothing."""
+    """What a span-edit model was trained to see around a line. Lines are left out, furthest first, until each side has
+    no more tokens than it may."""
 
-    version: int = 1
-    before_lines: int = 8
-    after_lines: int = 5
-    before_tokens: int = 1024
-    """Lines before are left out, furthest first, until they have no more; and likewise after. Since version 2."""
-    after_tokens: int = 1024
-    line_tokens: int = 60
-    answer_tokens: int = 40
+    before_lines: int = 16
+    after_lines: int = 8
+    before_tokens: int = 256
+    after_tokens: int = 128
+    line_tokens: int = 63
+    answer_tokens: int = 48
     """Pointers and end mark included."""
 
 

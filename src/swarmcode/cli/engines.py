@@ -1,0 +1,66 @@
+"""The model that a run is to use: a file that llama.cpp runs here, or endpoints that run it elsewhere."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from swarmcode.config import Settings
+from swarmcode.engine.models import ModelFile, resolve
+from swarmcode.engine.protocol import Engine
+from swarmcode.engine.remote.address import Endpoint, endpoints, is_remote
+from swarmcode.report.terminal import counted
+from swarmcode.sandbox.pool import cpus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """A model that can be opened. One of the two is there."""
+
+    file: ModelFile | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As it is known before it is opened."""
+        return self.file.profile.name if self.file else ", ".join(dict.fromkeys(each.host for each in self.endpoints))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person must know before anything is sent, a line each."""
+        return tuple(dict.fromkeys(line for each in self.endpoints if (line := each.warning())))
+
+
+def choose_model(name: str) -> Choice:
+    """What a person means by a name, a path, or the addresses of endpoints. Raises `UsageError`, `ModelError`."""
+    if is_remote(name):
+        return Choice(endpoints=endpoints(name, os.environ))
+    return Choice(file=resolve(name))
+
+
+async def open_model(choice: Choice, settings: Settings, note: Callable[[str], None]) -> Engine:
+    """Loads the model, or greets the endpoints; `note` tells a person which of them are left out."""
+    context = settings.model.context
+    if choice.file is None:
+        from swarmcode.engine.remote.engine import open_remote
+
+        remote = await open_remote(choice.endpoints, context=context)
+        for line in remote.warnings:
+            note(line)
+        return remote
+    from swarmcode.engine.llama import open_engine
+
+    # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
+    threads = settings.model.threads or max(1, cpus() // 2)
+    return await open_engine(choice.file, agents=settings.swarm.agents, context=context, threads=threads)
+
+
+def tell_cost(choice: Choice, engine: Engine, note: Callable[[str], None]) -> None:
+    """What the endpoints' answers cost, where prices were given."""
+    if not any(endpoint.price for endpoint in choice.endpoints):
+        return
+    from swarmcode.engine.remote.engine import RemoteEngine
+
+    assert isinstance(engine, RemoteEngine)
+    spent = engine.spending
+    more = f", and {counted(spent.unpriced, 'answer')} whose cost is not known" if spent.unpriced else ""
+    note(f"by the prices given, the endpoints' answers cost {spent.money:.4f}{more}")

@@ -1,0 +1,83 @@
+"""How much of a context memory affords, and how it is laid out: the arithmetic, without llama.cpp.
+
+Pure. What opens a model and what tells a person beforehand whether it will fit go by the same numbers.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from swarmcode.engine.step import Capacity
+
+Layout = Literal["streams", "unified"]
+
+STREAM_CONTEXT = 640
+"""Longest context, in tokens, for which streams are chosen."""
+MAX_SEATS = 255
+"""Sequence ids that llama.cpp can tell apart, less one."""
+SPARE_SEATS = 28
+"""Seats that only keep prefixes, beside those that run."""
+PRIVATE_CELLS = 2048
+"""Cells that each agent can have for itself where memory allows."""
+CHUNK = 512
+"""Tokens in a step. More gains nothing on a CPU, and makes decoding wait longer behind prompts."""
+LEAST_CONTEXT = 512
+"""A context that is shorter for want of memory is of no use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What is asked of a model."""
+
+    agents: int
+    """Sequences that are computed at once: 1 to `MAX_SEATS`."""
+    context: int
+    """Longest sequence, in tokens."""
+    cells: int = 0
+    """Tokens that a `unified` cache holds; 0: the context and some thousand for each agent."""
+    sharing: bool = True
+    """Whether a part of a sequence can be copied and cut off; recurrent models cannot."""
+    layout: Layout | None = None
+    """None: by the context."""
+
+    @property
+    def laid_out(self) -> Layout:
+        """The layout that is chosen."""
+        return self.layout or ("streams" if self.sharing and self.context <= STREAM_CONTEXT else "unified")
+
+    @property
+    def pool(self) -> int:
+        """Tokens that the cache must hold so that nothing is cut for want of memory; no spare seats counted."""
+        if self.laid_out == "streams":
+            return self.agents * self.context
+        return self.cells or self.context + self.agents * PRIVATE_CELLS
+
+
+def affordable(memory: int, weights: int, cell_bytes: int) -> int:
+    """Tokens that fit into half of the `memory` that the weights leave (all three in bytes); may be negative."""
+    return (memory - weights) // 2 // cell_bytes
+
+
+def capacity(wish: Wish, room: int) -> Capacity | None:
+    """As much as was asked for, as far as `room` tokens allow; None where that is too little to be of use."""
+    if room < min(wish.context, LEAST_CONTEXT):
+        return None
+    seats = min(MAX_SEATS, wish.agents + SPARE_SEATS)
+    if wish.laid_out == "streams":
+        seats = max(wish.agents, min(seats, room // wish.context))
+        cells = seats * wish.context
+    else:
+        cells = min(wish.pool, room)
+    return Capacity(
+        running=wish.agents,
+        seats=seats,
+        cells=cells,
+        context=min(wish.context, cells),
+        chunk=max(CHUNK, wish.agents + 2),
+        sharing=wish.sharing,
+        exact=wish.laid_out == "streams",
+    )
+
+
+def allocated(capacity: Capacity, layout: Layout) -> int:
+    """Tokens for which memory is taken: streams have one more, for a companion."""
+    return capacity.cells + (layout == "streams") * capacity.context

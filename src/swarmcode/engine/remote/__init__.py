@@ -1,0 +1,1 @@
+"""Models behind an OpenAI-compatible endpoint: llama-server, vLLM, NIM, a vendor's API."""

@@ -1,0 +1,251 @@
+"""What goes over the wire: the body of a request, and what an endpoint may answer.
+
+Answers are untrusted: each piece is checked here, and what is of the wrong type, negative, infinite or no UTF-8 is a
+`Fault`. What an endpoint does not know of the request is left out from then on (`Dialect`): the fields beyond
+the oldest form of the interface are all of them optional somewhere.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
+
+from swarmcode.engine.protocol import Request
+from swarmcode.engine.remote.chat import Conversation
+from swarmcode.engine.remote.faults import Fault
+
+OPTIONAL = (
+    "chat_template_kwargs",
+    "stream_options",
+    "logprobs",
+    "min_p",
+    "top_k",
+    "seed",
+    "response_format",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "stop",
+)
+"""Fields that some endpoint refuses, the likeliest first."""
+STRANGE = frozenset({"chat_template_kwargs", "stream_options", "logprobs", "min_p", "top_k"})
+"""What is given up first where an endpoint refuses a request without saying why."""
+UNMISTAKABLE = STRANGE | {"response_format"}
+"""What a complaint can mean nothing else by; some endpoints call a request that they cannot read a fault of theirs."""
+_LARGEST_SEED = (1 << 31) - 1
+"""Some endpoints read a seed as 32 bits with a sign."""
+_MOST_TOKENS = 1 << 31
+
+Count = Annotated[int, Field(ge=0, lt=_MOST_TOKENS, strict=True)]
+
+
+class Dialect:
+    """What one endpoint has turned out not to know."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, int] = {}
+
+    def refused(self, name: str) -> int:
+        """How often a field was refused: two of them have a second form that is tried before they are left out."""
+        return self._refused.get(name, 0)
+
+    def refuse(self, name: str, was: int) -> None:
+        """Takes note that a field was refused in the form in which it is sent after `was` refusals."""
+        if self.refused(name) == was:
+            self._refused[name] = was + 1
+
+    def culprit(self, body: dict[str, Any], complaint: str, *, guess: bool) -> str:
+        """The field of a refused body that the endpoint complains of, else, for a guess, the first one that is not in
+        the oldest form of the interface; empty: the request itself is refused."""
+        sent = [name for name in OPTIONAL if name in body]
+        if "max_completion_tokens" in complaint and "max_tokens" in sent:
+            return "max_tokens"
+        named = (name for name in sent if name != "max_tokens" and re.search(rf"\b{name}\b", complaint))
+        return next(named, "") or next((name for name in sent if guess and name in STRANGE), "")
+
+
+def body(model: str, said: Conversation, request: Request, seed: int, dialect: Dialect) -> dict[str, Any]:
+    """A request for one answer, without what the endpoint is known not to know."""
+    sampling = request.sampling
+    fields: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": role, "content": content} for role, content in said.messages],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "logprobs": True,
+        "max_tokens": sampling.max_tokens,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": seed & _LARGEST_SEED,
+        "chat_template_kwargs": {"thinking": said.thinking, "enable_thinking": said.thinking},
+    }
+    if sampling.top_k:
+        fields["top_k"] = sampling.top_k
+    if sampling.min_p:
+        fields["min_p"] = sampling.min_p
+    if request.stop:
+        fields["stop"] = list(request.stop)
+    if request.schema:
+        fields["response_format"] = _format(request.schema, dialect.refused("response_format"))
+    kept = {name: value for name, value in fields.items() if not _left_out(name, dialect)}
+    if dialect.refused("max_tokens"):
+        kept["max_completion_tokens"] = sampling.max_tokens
+    return kept
+
+
+def _left_out(name: str, dialect: Dialect) -> bool:
+    return dialect.refused(name) > (1 if name == "response_format" else 0)
+
+
+def _format(schema: str, refused: int) -> dict[str, Any]:
+    """As most endpoints want a schema; after a refusal, as llama-cpp-python's server does."""
+    tree = json.loads(schema)
+    if refused:
+        return {"type": "json_object", "schema": tree}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": tree}}
+
+
+class _Said(BaseModel):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Token(BaseModel):
+    logprob: FiniteFloat
+
+
+class _Logprobs(BaseModel):
+    content: list[_Token] | None = None
+
+
+class _Choice(BaseModel):
+    delta: _Said | None = None
+    message: _Said | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Details(BaseModel):
+    cached_tokens: Count | None = None
+
+
+class Spent(BaseModel):
+    """Tokens, as the endpoint counts them."""
+
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
+    prompt_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: Count | None = None
+
+    @property
+    def cached(self) -> int:
+        """Prompt tokens that need not be computed again; 0 where the endpoint does not say."""
+        details = self.prompt_tokens_details
+        return (details and details.cached_tokens) or self.prompt_cache_hit_tokens or 0
+
+
+class Piece(BaseModel):
+    """One event of a stream, or a whole answer that was not streamed."""
+
+    choices: list[_Choice] = Field(default=[], max_length=8)
+    usage: Spent | None = None
+    error: Any = None
+
+    @property
+    def text(self) -> str:
+        return "".join(said.content or "" for said in self._said())
+
+    @property
+    def thought(self) -> bool:
+        """Whether it carries reasoning, which is no part of the answer."""
+        return any(said.reasoning_content or said.reasoning for said in self._said())
+
+    @property
+    def logprobs(self) -> list[float]:
+        """Natural, at most 0."""
+        found = self.choices[0].logprobs if self.choices else None
+        return [min(token.logprob, 0.0) for token in (found and found.content) or ()]
+
+    @property
+    def finish(self) -> str:
+        """Why it ended, in the endpoint's words; empty while it goes on."""
+        return (self.choices[0].finish_reason or "") if self.choices else ""
+
+    def _said(self) -> Sequence[_Said]:
+        choice = self.choices[0] if self.choices else None
+        return [said for said in (choice.delta, choice.message) if said] if choice else []
+
+
+class _Meta(BaseModel):
+    n_ctx: Count | None = None
+
+
+class _Model(BaseModel):
+    id: str = Field(max_length=1000)
+    max_model_len: Count | None = None
+    context_length: Count | None = None
+    context_window: Count | None = None
+    meta: _Meta | None = None
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and answer; 0 where it does not say."""
+        meta = self.meta.n_ctx if self.meta else None
+        return self.max_model_len or self.context_length or self.context_window or meta or 0
+
+
+class Models(BaseModel):
+    """What `/models` answers."""
+
+    data: list[_Model] = Field(max_length=100_000)
+
+
+class _Generation(BaseModel):
+    n_ctx: Count = 0
+
+
+class Properties(BaseModel):
+    """What llama-server's `/props` answers."""
+
+    default_generation_settings: _Generation = _Generation()
+
+
+class _Message(BaseModel):
+    message: str = ""
+
+
+class _Refusal(BaseModel):
+    error: _Message | str = ""
+    message: str = ""
+
+
+def piece(data: bytes) -> Piece:
+    """Raises `Fault`."""
+    try:
+        found = Piece.model_validate_json(data)
+    except ValidationError as error:
+        raise Fault(f"what it answers is malformed: {_first(error)}") from None
+    if found.usage and found.usage.cached > found.usage.prompt_tokens:
+        raise Fault("what it answers is malformed: more of the prompt is cached than there is")
+    return found
+
+
+def complaint(data: bytes) -> str:
+    """What an endpoint says of a request that it refuses, on one line; untrusted, and perhaps empty."""
+    try:
+        refusal = _Refusal.model_validate_json(data)
+        said = refusal.error if isinstance(refusal.error, str) else refusal.error.message
+        text = said or refusal.message or data.decode()
+    except ValidationError:
+        text = data.decode("utf-8", errors="replace")
+    return " ".join(text.split())
+
+
+def _first(error: ValidationError) -> str:
+    """The first thing that is wrong, without what stood there."""
+    wrong = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(step) for step in wrong["loc"])
+    return f"{place}: {wrong['msg']}" if place else wrong["msg"]

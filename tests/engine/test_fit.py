@@ -1,0 +1,233 @@
+"""Whether a model fits is said by the numbers by which the engine opens it."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swarmcode.engine import budget, machine
+from swarmcode.engine.budget import Wish
+from swarmcode.engine.card import Card
+from swarmcode.engine.fit import Fit, Host, Placement, fit, place
+from swarmcode.engine.models import describe, resolve
+
+GB = 10**9
+CELL = 70_272
+"""Bytes a token: 61 layers of 576 numbers, as latent attention has them."""
+
+
+def model(layers: int = 61, layer: int = 6 * GB, experts: float = 0.95, outside: int = 9 * GB) -> Card:
+    """A large mixture of experts in 2 bits: 375 GB."""
+    weights = layers * layer + outside
+    return Card(
+        architecture="deepseek2",
+        parameters=10**12,
+        active=32 * GB,
+        experts=384,
+        experts_used=8,
+        layers=layers,
+        trained_context=262_144,
+        file_type="Q2_K",
+        quantization={"Q2_K": weights},
+        template=True,
+        recurrent=False,
+        files=8,
+        size=weights,
+        weights=weights,
+        expert_weights=int(layers * layer * experts),
+        layer_weights=(layer,) * layers,
+    )
+
+
+def asked(host: Host, agents: int = 100, context: int = 32_768, card: Card | None = None) -> Fit:
+    return fit(card or model(), 262_144, CELL, host, Wish(agents=agents, context=context))
+
+
+def test_a_large_model_in_host_memory() -> None:
+    """100 agents share one pool: a whole context, and 2,048 tokens for each."""
+    found = asked(Host(memory=512 * GB))
+    assert (found.fits, found.why, found.layout, found.mapped, found.placement) == (True, "", "unified", False, None)
+    assert found.capacity is not None
+    assert (found.capacity.cells, found.capacity.context) == (32_768 + 100 * 2048, 32_768)
+    assert found.kv_bytes == found.capacity.cells * CELL
+    assert found.full == 7
+    assert found.most_agents == 255
+
+
+def test_a_pool_that_is_cut_does_not_fit() -> None:
+    """It says how much there is and how much is needed, and how many agents would fit."""
+    found = asked(Host(memory=model().size + 20 * GB))
+    assert not found.fits
+    assert found.why == "memory holds 142,304 tokens of context, and 237,568 are needed"
+    assert found.most_agents == (142_304 - 32_768) // 2048 == 53
+    assert asked(Host(memory=model().size + 20 * GB), agents=53).fits
+    assert not asked(Host(memory=model().size + 20 * GB), agents=54).fits
+
+
+def test_weights_that_memory_cannot_hold() -> None:
+    """They would be mapped from disk; the engine refuses, as nothing is left for a context."""
+    found = asked(Host(memory=300 * GB))
+    assert (found.fits, found.mapped, found.capacity, found.kv_bytes, found.full) == (False, True, None, 0, 0)
+    assert found.why == "the weights are larger than the memory that is free"
+    assert found.most_agents == 0
+    narrow = asked(Host(memory=model().size + 10_000_000))
+    assert (narrow.fits, narrow.mapped, narrow.capacity) == (False, False, None)
+    assert narrow.why == "the weights leave no memory for a context"
+
+
+def test_more_context_than_the_model_has() -> None:
+    """It would be cut to what the model can use, so it does not fit as asked."""
+    found = asked(Host(memory=10**13), context=300_000)
+    assert (found.fits, found.context) == (False, 262_144)
+    assert found.why == "the model can use sequences of 262,144 tokens at most"
+
+
+def test_short_contexts_lie_in_streams() -> None:
+    """With spare seats as far as memory allows, and one stream more for the companion; not for recurrent models."""
+    found = asked(Host(memory=10**13), agents=10, context=512)
+    assert found.layout == "streams"
+    assert found.capacity is not None
+    assert (found.capacity.seats, found.capacity.cells) == (38, 38 * 512)
+    assert found.kv_bytes == 39 * 512 * CELL
+    assert found.full == 10
+    least = model().size + 2 * 10 * 512 * CELL
+    assert asked(Host(memory=least), agents=10, context=512).fits
+    assert not asked(Host(memory=least - 2 * CELL), agents=10, context=512).fits
+    recurrent = replace(model(), recurrent=True)
+    assert asked(Host(memory=10**13), agents=10, context=512, card=recurrent).layout == "unified"
+
+
+def test_what_goes_to_a_gpu() -> None:
+    """All of it; else all but the experts, where host memory has room for those; else the last layers, the output
+    first; never more than there is, the cache counted twice."""
+    kv = 10 * GB
+    everything = model().weights + 2 * kv
+
+    def placed(gpu: int, memory: int = 10**13, card: Card | None = None) -> Placement:
+        return place(card or model(), kv, Host(memory=memory, gpus=1, gpu_memory=gpu))
+
+    assert placed(everything) == Placement(gpu_layers=62)
+    assert placed(everything - 1) == Placement(gpu_layers=62, experts_on_host=True)
+    assert placed(80 * GB) == Placement(gpu_layers=62, experts_on_host=True)
+    assert placed(40 * GB) == Placement(gpu_layers=1 + (40 - 9) * GB // (6 * GB + 2 * kv // 61))
+    assert placed(80 * GB, memory=300 * GB) == Placement(gpu_layers=1 + (80 - 9) * GB // (6 * GB + 2 * kv // 61))
+    dense = replace(model(), expert_weights=0)
+    assert placed(80 * GB, card=dense).experts_on_host is False
+    assert placed(9 * GB) == Placement(gpu_layers=1)
+    assert placed(9 * GB - 1) == Placement(gpu_layers=0)
+
+
+def test_a_gpu_must_hold_all_layers() -> None:
+    """The engine puts all of them there; where that cannot be, it does not fit, and what would is said."""
+    roomy = Host(memory=512 * GB, gpus=4, gpu_memory=500 * GB)
+    assert asked(roomy).fits
+    found = asked(replace(roomy, gpus=1, gpu_memory=80 * GB))
+    assert not found.fits
+    assert "all layers on the GPU" in found.why
+    assert found.placement == Placement(gpu_layers=62, experts_on_host=True)
+
+
+@given(
+    st.integers(1, 255),
+    st.integers(1, 300_000),
+    st.integers(0, 10**12),
+    st.integers(0, 10**12),
+    st.integers(1, 10**6),
+    st.booleans(),
+)
+def test_the_arithmetic_holds_everywhere(
+    agents: int, context: int, memory: int, gpu: int, cell: int, recurrent: bool
+) -> None:
+    """What fits is not cut and lies within half of what the weights leave; one agent more than most does not fit."""
+    card = replace(model(layers=2, layer=10 * GB), recurrent=recurrent)
+    host = Host(memory=memory, gpus=bool(gpu), gpu_memory=gpu)
+    wish = Wish(agents=agents, context=context)
+    found = fit(card, 262_144, cell, host, wish)
+    assert found.fits == (not found.why)
+    if found.capacity is None:
+        assert not found.fits
+    if found.fits:
+        assert found.capacity is not None
+        assert found.capacity.context == context
+        assert found.capacity.running == agents <= found.most_agents
+        assert found.capacity.cells * cell <= (memory - card.size) / 2
+    if not gpu and context <= 262_144:
+        assert found.fits == (agents <= found.most_agents)
+        assert not fit(card, 262_144, cell, host, replace(wish, agents=found.most_agents + 1)).fits
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(("agents", "context", "streams"), [(3, 512, True), (100, 256, True), (5, 4096, False)])
+def test_the_engine_opens_what_was_foretold(chat_gguf: Path, agents: int, context: int, streams: bool) -> None:
+    """The same seats, cells and layout, for the embedded model and for one that chats."""
+    from swarmcode.engine.llama import LlamaBackend, Room
+
+    file = resolve("repair") if streams else describe(chat_gguf)
+    wish = Wish(agents=agents, context=context)
+    foretold = budget.capacity(wish, budget.affordable(machine.memory(), file.size, file.cell_bytes))
+    backend = LlamaBackend(file, Room(agents=agents, context=context), threading.Event())
+    try:
+        assert backend.capacity == foretold
+        assert backend.capacity.exact == (wish.laid_out == "streams") == streams
+    finally:
+        backend.close()
+
+
+SMI = """#!/bin/sh
+echo '0, GPU-aa11, NVIDIA H200, 143771, 143000'
+echo '1, GPU-bb22, NVIDIA H200, 143771, 1000'
+echo 'a line of nonsense'
+echo '2, GPU-cc33, [N/A], [N/A], [N/A]'
+"""
+
+
+@pytest.fixture
+def smi(tmp_path: Path) -> Callable[[str | None], list[int]]:
+    """Free MiB of the cards that a process sees with this CUDA_VISIBLE_DEVICES."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nvidia-smi"
+    program.write_text(SMI)
+    program.chmod(0o755)
+
+    def free(visible: str | None) -> list[int]:
+        environ = {"PATH": f"{tmp_path / 'bin'}:/bin:/usr/bin"}
+        if visible is not None:
+            environ["CUDA_VISIBLE_DEVICES"] = visible
+        return [card.free >> 20 for card in machine.cards(environ, tmp_path)]
+
+    return free
+
+
+@pytest.mark.parametrize(
+    ("visible", "free"),
+    [(None, [143_000, 1000]), ("1", [1000]), ("GPU-aa", [143_000]), ("", []), ("-1", []), ("0,1", [143_000, 1000])],
+)
+def test_nvidia_cards(
+    smi: Callable[[str | None], list[int]],
+    visible: str | None,
+    free: list[int],
+) -> None:
+    """As their driver lists them, as far as the environment lets a process see them; what is no card is left out."""
+    assert smi(visible) == free
+
+
+def test_amd_cards(tmp_path: Path) -> None:
+    """As /sys has them."""
+    for name, total in (("card0", "1000"), ("card1", "none")):
+        device = tmp_path / name / "device"
+        device.mkdir(parents=True)
+        (device / "mem_info_vram_total").write_text(f"{total}\n")
+        (device / "mem_info_vram_used").write_text("300\n")
+    (found,) = machine.cards({"PATH": str(tmp_path)}, tmp_path)
+    assert (found.vendor, found.name, found.total, found.free) == ("amd", "AMD GPU", 1000, 700)
+
+
+def test_a_card_counts_where_llama_cpp_was_built_for_it() -> None:
+    """The back ends that the installed package brings are among those that it was built for; the CPU always is."""
+    assert machine.gpus(frozenset({"cpu"})) == ()
+    assert len(machine.gpus(frozenset({"cuda", "hip"}))) == len(machine.cards())
+    assert "cpu" in machine.backends()

@@ -1,0 +1,94 @@
+"""Remote engines against a real server, that of llama-cpp-python; skipped where its extras are not installed.
+
+Not covered here: cancelling (that server stops answering anybody once a client has left a stream), and prompts that are
+too long (it accepts them, and then breaks off).
+"""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from swarmcode.agent.chat import Message, segments
+from swarmcode.engine.protocol import Request, Sampling
+from swarmcode.engine.remote.address import endpoints
+from swarmcode.engine.remote.ask import Patience
+from swarmcode.engine.remote.engine import open_remote
+
+for extra in ("uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings"):
+    pytest.importorskip(extra, reason="llama-cpp-python[server] is not installed")
+
+START = 60.0
+"""Seconds that the server may take until it listens."""
+
+
+@pytest.fixture(scope="module")
+def url(chat_gguf: Path) -> Iterator[str]:
+    """Of a server with a model of random weights."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--port", str(port), "--n_ctx", "512", "--n_threads", "1", "--model_alias", "tiny"]
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "llama_cpp.server",
+            "--model",
+            str(chat_gguf),
+            "--interrupt_requests",
+            "False",
+            *options,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(port, server)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + START
+    while time.monotonic() < end and server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail("the server did not start")
+
+
+@pytest.mark.model
+def test_a_real_server(url: str) -> None:
+    """It is found with its only model; answers are as long as was asked, equal for equal seeds and at temperature 0,
+    many at once; a schema is obeyed in the form that it knows."""
+
+    async def story() -> None:
+        engine = await open_remote(endpoints(f"{url} seats=4", {}), patience=Patience(total=60.0))
+        assert engine.profile.name.startswith("tiny at ")
+
+        def asking(text: str, sampling: Sampling, *seeds: int, schema: str = "") -> Request:
+            prompt = segments(engine.profile.chat_template, [Message(role="user", content=text)], thinking=False)
+            return Request(prompt=prompt, sampling=sampling, seeds=seeds, schema=schema)
+
+        try:
+            first, other, again = await engine.complete(asking("hello", Sampling(max_tokens=24), 1, 2, 1))
+            assert {first.finish, other.finish, again.finish} <= {"length", "stop"}
+            assert first.text == again.text != other.text
+            greedy = await engine.complete(asking("hello", Sampling(max_tokens=9, temperature=0), *range(8)))
+            assert len({each.text for each in greedy}) == 1
+            schema = '{"type": "object", "properties": {"a": {"enum": [81]}}, "required": ["a"]}'
+            (told,) = await engine.complete(asking("hello", Sampling(max_tokens=200), 1, schema=schema))
+            assert "81" in told.text
+        finally:
+            await engine.close()
+
+    asyncio.run(story())
