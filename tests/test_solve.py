@@ -11,7 +11,7 @@ import pytest
 
 from swarmcode.engine.protocol import Request
 from swarmcode.engine.scripted import CHAT, ScriptedEngine
-from swarmcode.errors import EngineLost, SuiteError
+from swarmcode.errors import EngineLost, SuiteError, UsageError
 from swarmcode.events import BaselineMeasured, CandidateJudged, Event, Planned, SubtaskSolved, Warned
 from swarmcode.flow import Baseline, Issue, Report, Verdict
 from swarmcode.plan import Effort
@@ -120,6 +120,19 @@ def test_faults_in_two_files_and_two_in_one_file_are_all_mended(stage: Stage) ->
     assert sorted(task.writes for task in first.plan.subtasks) == [{"shop.py"}, {"tax.py"}]
     assert len(later) == 1, "the second fault of one file takes a second plan"
     assert len({task.id for event in stage.told(Planned) for task in event.plan.subtasks}) == 3
+
+
+def test_a_planner_that_cannot_be_asked_is_done_without(stage: Stage) -> None:
+    """A request that is too long, say, is no end of the run."""
+
+    def refused(prompt: str, seed: int) -> str:
+        if "suspicious places" in prompt.lower():
+            raise UsageError("the prompt is too long")
+        return right(prompt, seed)
+
+    report = stage.play(refused)
+    assert report.fixed, report.why
+    assert [each.message for each in stage.told(Warned) if "too long" in each.message]
 
 
 def test_the_patch_is_the_whole_fix_and_the_repository_is_untouched(stage: Stage) -> None:

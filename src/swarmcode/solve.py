@@ -17,7 +17,7 @@ from swarmcode.agent.writer import Briefing, WriterAgent
 from swarmcode.diff import is_test_file, to_candidate
 from swarmcode.docket import Docket
 from swarmcode.engine.protocol import Engine
-from swarmcode.errors import DiffError, SuiteError, SwarmcodeError
+from swarmcode.errors import DiffError, SuiteError, SwarmcodeError, UsageError
 from swarmcode.events import (
     BaselineMeasured,
     CandidateDropped,
@@ -149,16 +149,20 @@ class Story:
         return plan
 
     async def proposed(self, tree: Tree, baseline: Baseline, evidence: Evidence, first: int) -> Plan | None:
-        """The model's own plan, or None where it does not hold."""
-        proposal = await propose(
-            self.engine,
-            issue=self.task.issue,
-            failures=[baseline.run.tests[test] for test in baseline.failing],
-            suspects=_foremost(evidence.suspects),
-            files=sorted(tree.files),
-            schema=plan_schema(),
-            seed=self.task.seed,
-        )
+        """The model's own plan, or None where there is none or it does not hold."""
+        try:
+            proposal = await propose(
+                self.engine,
+                issue=self.task.issue,
+                failures=[baseline.run.tests[test] for test in baseline.failing],
+                suspects=_foremost(evidence.suspects),
+                files=sorted(tree.files),
+                schema=plan_schema(),
+                seed=self.task.seed,
+            )
+        except UsageError as error:  # about this request alone, such as one that is too long
+            self.ledger(Warned(message=f"the model was not asked for a plan: {error.message}"))
+            return None
         self.ledger.planning += proposal.usage
         self.ledger.planner_steps += 1
         forbidden = frozenset(path for path in tree.files if is_test_file(path))

@@ -117,7 +117,7 @@ def load(home: Path) -> Registry:
     try:
         with file.open("rb") as stream:
             return _decoded(stream.read(LARGEST_FILE + 1))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Registry()
     except OSError as error:
         raise StateError(f"{file} cannot be read: {error.strerror}", "make it readable, or remove it") from error
