@@ -33,12 +33,12 @@ random order, coverage measurement by others.
 
 from __future__ import annotations
 
+import ast
 import gc
 import hashlib
 import importlib.machinery
 import json
 import os
-import pathlib
 import signal
 import struct
 import sys
@@ -699,11 +699,14 @@ class Compiled:
         os.close(self._heard)
 
     def _made(self, path: str, *, rewritten: bool) -> tuple[bytes, CodeType]:
+        """Of what is read once: whoever changes the file meanwhile changes nothing here."""
         with open(path, "rb") as file:
             data = file.read(self.LARGEST)
-        if rewritten and self._rewrite is not None:
-            return data, self._rewrite(pathlib.Path(path), self._config)[1]
-        return data, compile(data, path, "exec", dont_inherit=True)
+        if not rewritten:
+            return data, compile(data, path, "exec", dont_inherit=True)
+        tree = ast.parse(data, filename=path)
+        rewrite.rewrite_asserts(tree, data, path, self._config)
+        return data, compile(tree, path, "exec", dont_inherit=True)
 
     def _plain_code(self, loader: Any, data: Any, path: Any, **options: Any) -> Any:
         known = self._plain.get(path) if isinstance(path, str) and not options else None

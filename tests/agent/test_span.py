@@ -186,14 +186,6 @@ def test_the_furthest_lines_go_first(tmp_path: Path) -> None:
     assert list(short.assignments(task)) == []
 
 
-def test_probabilities_are_among_all_answers() -> None:
-    """That the line is right is one of them, though it is no edit."""
-    free = SpanConstraint(3, MARKS)
-    for generated in ([], [pointer(1)], [pointer(1), pointer(1)], [pointer(1), pointer(2), ord("<")]):
-        assert not (free.allowed(generated) & ~free.weighed(generated)).any()
-    assert free.weighed([pointer(0), pointer(0)])[MARKS.end]
-
-
 @pytest.mark.model
 def test_the_embedded_model_mends_a_plain_fault(tmp_path: Path) -> None:
     """A real answer of the shipped model, through llama.cpp, for a fault of the commonest kind."""

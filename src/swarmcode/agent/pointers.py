@@ -6,8 +6,8 @@ of them to replace, and with what:
     begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix   ->   Pa Pb r0 r1 ... end
 
 Tokens a..b-1 give way to r0 r1 ...; a = b inserts, no r deletes. Nothing has to be copied, so an answer is three to
-eight tokens long, and different samples are different edits. `P0 P0 end` says that the line is right: no edit, but what
-it takes of the probability, edits do not have.
+eight tokens long, and different samples are different edits. `P0 P0 end`, which says that the
+line is right, is no edit and not let pass.
 
 The idea of pointing instead of rewriting is that of Allamanis et al., "Self-Supervised Bug Detection and Repair"
 (BugLab), 2021; the format is the embedded model's own (version 2 of it; the first had AFTER behind the line).
@@ -60,22 +60,6 @@ class Marks:
         """What is no part of a replacement, nor its end."""
         return self.pad, self.bug, self.fix, self.begin, self.rest
 
-    def mask(self, tokens: Iterable[int]) -> Mask:
-        """These tokens."""
-        mask = np.zeros(self.pointers + POINTERS, dtype=np.bool_)
-        mask[list(tokens)] = True
-        return mask
-
-    def free(self, generated: Sequence[int], line_tokens: int) -> Mask:
-        """What may follow where nothing but the protocol binds: two pointers in order, then text until the end."""
-        mask = np.zeros(self.pointers + POINTERS, dtype=np.bool_)
-        if len(generated) < NAMED:
-            mask[(generated[0] if generated else self.pointers) : self.pointers + line_tokens + 1] = True
-        else:
-            mask[: self.pointers] = True
-            mask[list(self.never)] = False
-        return mask
-
 
 @dataclass(frozen=True, slots=True)
 class SpanConstraint:
@@ -87,14 +71,16 @@ class SpanConstraint:
 
     def allowed(self, generated: Sequence[int]) -> Mask:
         """Mask of shape (vocabulary,): the pointers are the last part of it."""
-        mask = self.marks.free(generated, self.line_tokens)
+        marks = self.marks
+        mask = np.zeros(marks.pointers + POINTERS, dtype=np.bool_)
+        if len(generated) < NAMED:
+            mask[(generated[0] if generated else marks.pointers) : marks.pointers + self.line_tokens + 1] = True
+            return mask
+        mask[: marks.pointers] = True
+        mask[list(marks.never)] = False
         if len(generated) == NAMED and generated[0] == generated[1]:
-            mask[self.marks.end] = False
+            mask[marks.end] = False
         return mask
-
-    def weighed(self, generated: Sequence[int]) -> Mask:
-        """Among all answers, the one that the line is right among them."""
-        return self.marks.free(generated, self.line_tokens)
 
 
 class Trie(dict[int, "Trie"]):
@@ -127,7 +113,9 @@ class ChoiceConstraint:
 
     def allowed(self, generated: Sequence[int]) -> Mask:
         """Mask of shape (vocabulary,)."""
-        return self.marks.mask(self.trie.at(generated))
+        mask = np.zeros(self.marks.pointers + POINTERS, dtype=np.bool_)
+        mask[list(self.trie.at(generated))] = True
+        return mask
 
 
 @dataclass(frozen=True, slots=True)

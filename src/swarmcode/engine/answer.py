@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmcode.engine.protocol import Completion, Constraint, Finish, Request, Weighing
+from swarmcode.engine.protocol import Completion, Constraint, Finish, Request
 from swarmcode.engine.sampling import Drawn, key
 from swarmcode.flow import Usage
 
@@ -39,11 +39,6 @@ class Answer:
             if allowed is not None:
                 found = allowed if found is None else found & allowed
         return found
-
-    def weighed(self) -> NDArray[np.bool_] | None:
-        """Among which tokens the log-probability of the next one is taken; None: among those of the mask."""
-        found = [each.weighed(self.tokens) for each in self.constraints if isinstance(each, Weighing)]
-        return next((mask for mask in found if mask is not None), None)
 
     @property
     def key(self) -> int:

@@ -7,7 +7,7 @@ request and frees what it held.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +34,6 @@ class Constraint(Protocol):
 
     def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_] | None:
         """Mask of shape (vocabulary,), True where the token may follow `generated`; None where all may."""
-        ...
-
-
-@runtime_checkable
-class Weighing(Protocol):
-    """A constraint that says what its answers are compared with."""
-
-    def weighed(self, generated: Sequence[int]) -> NDArray[np.bool_] | None:
-        """Mask of the tokens among which the log-probability of the next one is taken, at least those that are
-        allowed; None: among those alone."""
         ...
 
 
@@ -91,7 +81,7 @@ class Completion:
     """As generated, without the stop token."""
     logprobs: tuple[float, ...]
     """Natural log-probability of each generated token, the stop token included as last one where there was one:
-    among what its constraint weighs, at temperature 1, before top-k, top-p and min-p."""
+    under the constraint, at temperature 1, before top-k, top-p and min-p."""
     finish: Finish
     usage: Usage = field(default_factory=Usage)
 

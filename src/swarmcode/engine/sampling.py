@@ -14,7 +14,7 @@ equal this way, and were 65 the other.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +41,6 @@ class Pick:
     """64 random bits that belong to this draw alone."""
     mask: NDArray[np.bool_] | None = None
     """Shape (vocabulary,): True where the token may be drawn, at least once. None: all may."""
-    weighed: NDArray[np.bool_] | None = None
-    """Shape (vocabulary,): among which tokens the log-probability is taken. None: among those that may be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Drawn:
 
     token: int
     logprob: float
-    """Natural log-probability among what is weighed, at temperature 1, before top-k, top-p and min-p. Not finite where
+    """Natural log-probability under the mask, at temperature 1, before top-k, top-p and min-p. Not finite where
     the logits are not."""
 
 
@@ -65,7 +63,7 @@ class _Candidates:
     weights: Floats
     """At the given temperature; the largest is 1."""
     total: float
-    """Log of the sum of the exponentials of all logits that are weighed."""
+    """Log of the sum of the exponentials of all logits under the mask."""
 
     def blocks(self) -> tuple[Indices, Floats]:
         """Where the blocks begin, candidates with tokens from a multiple of the block size to the next, and the sums
@@ -102,8 +100,6 @@ def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
             found = _candidates(rows[pick.row], pick.sampling, pick.mask)
             if pick.mask is None:
                 known[rule] = found
-            if pick.weighed is not None:
-                found = replace(found, total=_total(rows[pick.row], pick.weighed))
         fields.append(found)
     parts = _winning_blocks(fields, [_mixed(pick.key) for pick in picks])
     names = [field.names(part) for field, part in zip(fields, parts, strict=True)]
@@ -181,15 +177,6 @@ def _candidates(row: Floats, sampling: Sampling, mask: NDArray[np.bool_] | None)
         weights = (logits - top) / np.float32(sampling.temperature)
         np.exp(weights, out=weights)
     return _Candidates(tokens, logits, weights, total)
-
-
-def _total(row: Floats, mask: NDArray[np.bool_]) -> float:
-    logits = row[mask]
-    if not logits.size:
-        return math.nan
-    top = float(logits.max())
-    with np.errstate(invalid="ignore"):
-        return top + math.log(np.exp(logits - top).sum())
 
 
 def _allowed(row: Floats, mask: NDArray[np.bool_] | None) -> tuple[Indices | None, Floats]:

@@ -186,12 +186,12 @@ class Worker:
             for sequence in read.sequences:
                 job, index = self._owners[sequence]
                 answer = job.answers[index]
-                mask, weighed = self._masks(job, answer) if answer.constraints else (None, None)
+                mask = self._mask(job, answer) if answer.constraints else None
                 if mask is not None and not mask.any():
                     answer.finish = "stop"  # nothing may follow: it is complete
                     sampled[sequence] = None
                 elif not job.fault:
-                    picks.append(Pick(row, answer.request.sampling, answer.key, mask, weighed))
+                    picks.append(Pick(row, answer.request.sampling, answer.key, mask))
                     picking.append((sequence, job, index))
         for (sequence, job, index), drawn in zip(picking, draw(rows, picks), strict=True):
             if math.isfinite(drawn.logprob):
@@ -202,15 +202,13 @@ class Worker:
         self._deliver(step, sampled)
         return len(picks)
 
-    def _masks(self, job: Job, answer: Answer) -> tuple[NDArray[np.bool_] | None, NDArray[np.bool_] | None]:
+    def _mask(self, job: Job, answer: Answer) -> NDArray[np.bool_] | None:
         with _Blame(job):
-            masks = answer.mask(), answer.weighed()
-            for mask in masks:
-                if mask is not None and (mask.shape != (self._backend.vocabulary,) or mask.dtype != np.bool_):
-                    said = f"a mask {mask.shape} of {mask.dtype}"
-                    raise ValueError(f"{said} for a vocabulary of {self._backend.vocabulary}")
-            return masks
-        return None, None
+            mask = answer.mask()
+            if mask is not None and (mask.shape != (self._backend.vocabulary,) or mask.dtype != np.bool_):
+                raise ValueError(f"a mask {mask.shape} of {mask.dtype} for a vocabulary of {self._backend.vocabulary}")
+            return mask
+        return None
 
     def _deliver(self, step: Step, sampled: dict[int, int | None]) -> None:
         now = time.monotonic()
