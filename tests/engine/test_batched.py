@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -121,6 +122,26 @@ def test_stop_strings_end_the_text_before_them(toy: Any) -> None:
     assert len(one.logprobs) == 2
 
 
+def test_the_likeliest_tokens_are_reported_where_they_are_asked_for(toy: Any) -> None:
+    """For each generated token, that which ended the answer included; without them the answer is the same."""
+    request = asking([1, 2], 3, 4, top=3, constraint=Only(0, 2, 3, 5))
+
+    async def story(engine: BatchedEngine) -> list[tuple[Completion, ...]]:
+        return await asyncio.gather(engine.complete(request), engine.complete(replace(request, top=0)))
+
+    told, plain = play(toy(ROOM), story)
+    assert answers(told) == answers(plain)
+    assert not any(each.tops for each in plain)
+    for each in told:
+        assert len(each.tops) == len(each.logprobs)
+        generated = each.tokens if each.finish == "length" else (*each.tokens, 0)
+        for token, logprob, top in zip(generated, each.logprobs, each.tops, strict=True):
+            assert len(top) == 3
+            assert {one for one, _ in top} <= {0, 2, 3, 5}
+            assert dict(top).get(token, logprob) == logprob
+            assert [one for _, one in top] == sorted((one for _, one in top), reverse=True)
+
+
 def test_the_answer_is_cut_at_max_tokens(toy: Any) -> None:
     """An answer that goes on is cut, and says so."""
     (one,) = play(toy(ROOM), lambda engine: engine.complete(asking([1], constraint=Only(3, 5))))
@@ -154,6 +175,7 @@ def test_a_schema_holds_together_with_a_constraint(toy: Any) -> None:
         (asking([1, 8]), "tokens that toy does not know"),
         (asking([-1]), "tokens that toy does not know"),
         (asking([1], sampling=Sampling(max_tokens=0)), "0 tokens"),
+        (asking([1], top=-1), "-1 likeliest"),
     ],
 )
 def test_a_request_that_can_never_be_answered_is_refused(toy: Any, request_: Request, complaint: str) -> None:

@@ -94,6 +94,24 @@ def test_log_probability_is_under_the_mask_alone(row: NDArray[np.float32], rules
     assert drawn.logprob <= 0
 
 
+@given(ROWS, RULES, st.integers(1, 50), st.integers(0, 5), st.booleans())
+def test_the_likeliest_tokens_are_those_of_the_plain_softmax(
+    row: NDArray[np.float32], rules: Sampling, count: int, least: int, coarse: bool
+) -> None:
+    """Best first, among equals the smaller token first, as many as asked for or allowed; whatever is drawn and how."""
+    row = np.round(row / 4) if coarse else row
+    mask = np.arange(len(row)) >= min(least, len(row) - 1)
+    allowed = np.flatnonzero(mask)
+    logprobs = np.log(softmax(row[mask].astype(np.float64)))
+    order = np.lexsort((allowed, -row[allowed]))[:count]
+    (drawn,) = draw([row], [Pick(0, rules, 0, mask, top=count)])
+    assert [token for token, _ in drawn.top] == allowed[order].tolist()
+    assert [logprob for _, logprob in drawn.top] == pytest.approx(logprobs[order].tolist(), abs=1e-4)
+    assert dict(drawn.top).get(drawn.token, drawn.logprob) == drawn.logprob
+    (plain,) = draw([row], [Pick(0, rules, 0, mask)])
+    assert (plain.token, plain.logprob, plain.top) == (drawn.token, drawn.logprob, ())
+
+
 def test_temperature_zero_takes_the_most_probable() -> None:
     """Greedy is greedy, under a mask too, and among equals the first."""
     row = np.array([0.0, 3.0, 3.0, 9.0], np.float32)

@@ -53,6 +53,14 @@ def test_a_script_that_runs_out_is_an_error() -> None:
         ask(engine)
 
 
+def test_a_script_may_give_whole_completions() -> None:
+    """With log-probabilities and likeliest tokens of its own; the constraint holds for them too."""
+    scored = Completion(text="A", tokens=(65,), logprobs=(-0.5,), finish="length", tops=(((65, -0.5), (66, -1.0)),))
+    assert ask(ScriptedEngine([scored])) == (scored,)
+    with pytest.raises(ScriptError, match="forbids"):
+        ask(ScriptedEngine([scored]), constraint=Below(65))
+
+
 def test_an_exception_in_the_script_is_raised() -> None:
     """So that a lost engine can be played."""
     with pytest.raises(EngineLost, match="played"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmcode.engine.protocol import Completion, Constraint, Finish, Request
+from swarmcode.engine.protocol import Completion, Constraint, Finish, Likeliest, Request
 from swarmcode.engine.sampling import Drawn, key
 from swarmcode.flow import Usage
 
@@ -23,6 +23,8 @@ class Answer:
     """All hold."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    tops: list[Likeliest] = field(default_factory=list)
+    """One for each of `logprobs`, where the request asks for them."""
     finish: Finish | None = None
     """None while it goes on."""
     _text: bytearray = field(default_factory=bytearray)
@@ -52,6 +54,8 @@ class Answer:
         before it.
         """
         self.logprobs.append(drawn.logprob)
+        if self.request.top:
+            self.tops.append(drawn.top)
         if drawn.token in self.ends:
             self.finish = "stop"
             return
@@ -73,6 +77,7 @@ class Answer:
             tokens=tuple(self.tokens),
             logprobs=tuple(self.logprobs),
             finish=self.finish,
+            tops=tuple(self.tops),
             usage=usage,
         )
 

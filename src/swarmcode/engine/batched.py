@@ -112,6 +112,8 @@ class BatchedEngine:
             )
         if wanted < 1:
             raise UsageError(f"an answer of {wanted} tokens was asked for", "ask for at least one")
+        if request.top < 0:
+            raise UsageError(f"the {request.top} likeliest tokens were asked for", "ask for 0 or more")
         if len(prompt) + wanted > context:
             raise UsageError(
                 f"a prompt of {len(prompt)} tokens and an answer of {wanted} do not fit the context of {context}",

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from swarmcode.flow import Usage
 
 Finish = Literal["stop", "length"]
+Likeliest = tuple[tuple[int, float], ...]
+"""Tokens with their natural log-probabilities, the likeliest first, of equals the smaller token first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,8 @@ class Request:
     constraint: Constraint | None = None
     schema: str = ""
     """JSON schema that the answer must follow; empty: none."""
+    top: int = 0
+    """How many of the likeliest next tokens are reported for each generated token."""
     priority: float = 0.0
     """Higher runs first when seats are scarce."""
 
@@ -83,6 +87,9 @@ class Completion:
     """Natural log-probability of each generated token, the stop token included as last one where there was one:
     under the constraint, at temperature 1, before top-k, top-p and min-p."""
     finish: Finish
+    tops: tuple[Likeliest, ...] = ()
+    """For each of `logprobs`, the likeliest tokens by the same measure: as many as the request asked for, or as may
+    follow. Empty where none were asked for, or where the model does not tell."""
     usage: Usage = field(default_factory=Usage)
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmcode.engine.protocol import Sampling
+from swarmcode.engine.protocol import Likeliest, Sampling
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
@@ -41,6 +41,8 @@ class Pick:
     """64 random bits that belong to this draw alone."""
     mask: NDArray[np.bool_] | None = None
     """Shape (vocabulary,): True where the token may be drawn, at least once. None: all may."""
+    top: int = 0
+    """How many of the likeliest tokens are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Drawn:
     logprob: float
     """Natural log-probability under the mask, at temperature 1, before top-k, top-p and min-p. Not finite where
     the logits are not."""
+    top: Likeliest = ()
+    """By the same measure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class _Candidates:
     """At the given temperature; the largest is 1."""
     total: float
     """Log of the sum of the exponentials of all logits under the mask."""
+    top: Likeliest
+    """Of all tokens under the mask."""
 
     def blocks(self) -> tuple[Indices, Floats]:
         """Where the blocks begin, candidates with tokens from a multiple of the block size to the next, and the sums
@@ -91,13 +97,13 @@ def key(seed: int, step: int) -> int:
 
 def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
     """One token for each pick; `rows` have shape (vocabulary,)."""
-    known: dict[tuple[int, Sampling], _Candidates] = {}
+    known: dict[tuple[int, Sampling, int], _Candidates] = {}
     fields = []
     for pick in picks:
-        rule = (pick.row, pick.sampling)
+        rule = (pick.row, pick.sampling, pick.top)
         found = known.get(rule) if pick.mask is None else None
         if found is None:
-            found = _candidates(rows[pick.row], pick.sampling, pick.mask)
+            found = _candidates(rows[pick.row], pick)
             if pick.mask is None:
                 known[rule] = found
         fields.append(found)
@@ -124,7 +130,7 @@ def _drawn(candidates: _Candidates, index: int) -> Drawn:
     if not math.isfinite(candidates.total):
         return Drawn(0, math.nan)
     token = index if candidates.tokens is None else int(candidates.tokens[index])
-    return Drawn(token, min(float(candidates.logits[index]) - candidates.total, 0.0))
+    return Drawn(token, min(float(candidates.logits[index]) - candidates.total, 0.0), candidates.top)
 
 
 def _race(names: Sequence[Indices], weights: Sequence[Floats], keys: Sequence[int]) -> list[int]:
@@ -159,8 +165,9 @@ def _mixed(word: int) -> int:
     return word ^ (word >> 31)
 
 
-def _candidates(row: Floats, sampling: Sampling, mask: NDArray[np.bool_] | None) -> _Candidates:
-    tokens, logits = _allowed(row, mask)
+def _candidates(row: Floats, pick: Pick) -> _Candidates:
+    sampling = pick.sampling
+    tokens, logits = _allowed(row, pick.mask)
     best = logits.argmax()
     top = logits[best]
     with np.errstate(invalid="ignore"):  # infinite logits show in the total
@@ -168,6 +175,7 @@ def _candidates(row: Floats, sampling: Sampling, mask: NDArray[np.bool_] | None)
     np.exp(weights, out=weights)
     total = float(top) + math.log(weights.sum())
     broken = not math.isfinite(total)
+    likeliest = _likeliest(tokens, logits, total, pick.top) if pick.top and not broken else ()
     kept = np.array([best]) if broken or sampling.temperature == 0.0 else _kept(weights, sampling)
     if kept is not None:
         tokens, logits, weights = kept if tokens is None else tokens[kept], logits[kept], weights[kept]
@@ -176,7 +184,19 @@ def _candidates(row: Floats, sampling: Sampling, mask: NDArray[np.bool_] | None)
     elif sampling.temperature not in (0.0, 1.0):
         weights = (logits - top) / np.float32(sampling.temperature)
         np.exp(weights, out=weights)
-    return _Candidates(tokens, logits, weights, total)
+    return _Candidates(tokens, logits, weights, total, likeliest)
+
+
+def _likeliest(tokens: Indices | None, logits: Floats, total: float, count: int) -> Likeliest:
+    """The `count` likeliest of the candidates, impossible ones left out."""
+    least = np.finfo(np.float32).min
+    if count < logits.size:
+        least = max(least, np.partition(logits, logits.size - count)[logits.size - count])
+    chosen = np.flatnonzero(logits >= least)  # more than asked for, where the last is one of several equals
+    chosen = chosen[np.argsort(-logits[chosen], kind="stable")[:count]]
+    logprobs = np.minimum(logits[chosen].astype(np.float64) - total, 0.0)
+    names = chosen if tokens is None else tokens[chosen]
+    return tuple(zip(names.tolist(), logprobs.tolist(), strict=True))
 
 
 def _allowed(row: Floats, mask: NDArray[np.bool_] | None) -> tuple[Indices | None, Floats]:

@@ -10,8 +10,8 @@ from swarmcode.engine.protocol import Completion, Finish, Load, Profile, Request
 from swarmcode.errors import EngineLost, UsageError
 from swarmcode.flow import Usage
 
-Line = str | tuple[int, ...]
-"""An answer: its text, or its tokens."""
+Line = str | tuple[int, ...] | Completion
+"""An answer: its text, its tokens, or all of it."""
 Script = Callable[[Request, int], Line | Exception] | Iterable[Line | Exception]
 """A function of the request and the seed, or answers in the order in which they are asked for, each seed asking for
 one. An exception is raised instead of an answer."""
@@ -101,6 +101,9 @@ class ScriptedEngine:
         line = self._script(request, seed)
         if isinstance(line, Exception):
             raise line
+        if isinstance(line, Completion):
+            _obey(request, line.tokens)
+            return line
         tokens = self.tokenize(line) if isinstance(line, str) else line
         kept, finish = _until_stop(request, tokens)
         _obey(request, kept)

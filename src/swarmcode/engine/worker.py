@@ -191,7 +191,7 @@ class Worker:
                     answer.finish = "stop"  # nothing may follow: it is complete
                     sampled[sequence] = None
                 elif not job.fault:
-                    picks.append(Pick(row, answer.request.sampling, answer.key, mask))
+                    picks.append(Pick(row, job.request.sampling, answer.key, mask, job.request.top))
                     picking.append((sequence, job, index))
         for (sequence, job, index), drawn in zip(picking, draw(rows, picks), strict=True):
             if math.isfinite(drawn.logprob):
