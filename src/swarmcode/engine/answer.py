@@ -81,6 +81,20 @@ class Answer:
             usage=usage,
         )
 
+    def certain(self, start: int) -> bytes:
+        """The text from byte `start` on. While the answer goes on, without an end that may begin a stop string."""
+        return bytes(self._text[start : len(self._text) - (0 if self.finish else self._doubtful())])
+
+    def _doubtful(self) -> int:
+        """How many bytes at the end of the text begin a stop string, at most."""
+        lengths = (
+            length
+            for stop in self._stops
+            for length in range(min(len(stop) - 1, len(self._text)), 0, -1)
+            if self._text.endswith(stop[:length])
+        )
+        return max(lengths, default=0)
+
     def _stopped(self, new: int) -> int:
         """Where the first stop string begins that the last `new` bytes completed; -1: there is none."""
         found = [self._text.find(stop, max(0, len(self._text) - new - len(stop) + 1)) for stop in self._stops]

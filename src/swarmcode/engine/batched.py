@@ -7,11 +7,12 @@ their own event loop. If the thread itself fails, every caller gets `EngineLost`
 import asyncio
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
 from swarmcode.engine.answer import Answer
+from swarmcode.engine.news import Feed, Post
 from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
 from swarmcode.engine.worker import Backend, Job, Outcome, Worker
 from swarmcode.errors import EngineLost, SwarmcodeError, UsageError
@@ -28,6 +29,7 @@ class BatchedEngine:
         self._profile = replace(profile, context=backend.capacity.context, vocabulary=backend.vocabulary)
         self._tokens = lru_cache(maxsize=_KNOWN_TEXTS)(backend.tokenize)
         self._worker = Worker(backend)
+        self._post = Post()
         self._changed = threading.Condition()
         self._arrived: list[Job] = []
         self._withdrawn: list[Job] = []
@@ -65,13 +67,25 @@ class BatchedEngine:
         if not request.seeds:
             return ()
         future: asyncio.Future[tuple[Completion, ...]] = asyncio.get_running_loop().create_future()
-        job = self._job(request, future)
+        job = self._job(request, partial(_deliver, future))
         self._hand_over(job)
         try:
             return await future
         except asyncio.CancelledError:
             self._withdraw(job)
             raise
+
+    def stream(self, request: Request) -> Feed:
+        """As in `StreamingEngine`."""
+        feed = Feed(self._post)
+        if not request.seeds:
+            feed.end(())
+            return feed
+        job = self._job(request, feed.end)
+        job.tell = feed.tell
+        feed.follow(job.answers, job.completions, partial(self._withdraw, job))
+        self._hand_over(job)
+        return feed
 
     async def close(self) -> None:
         """As in `Engine`."""
@@ -81,8 +95,17 @@ class BatchedEngine:
         self._backend.interrupt()
         await asyncio.to_thread(self._thread.join)
 
-    def _job(self, request: Request, future: asyncio.Future[tuple[Completion, ...]]) -> Job:
-        prompt = self._prompt(request.prompt)
+    def prompt(self, segments: Sequence[Segment]) -> tuple[int, ...]:
+        """As in `StreamingEngine`."""
+        tokens: list[int] = []
+        for segment in segments:
+            tokens.extend(self._tokens(segment.text, segment.special) if segment.text else segment.tokens)
+        begin = self._backend.begin
+        lacking = bool(segments and segments[0].text) and tuple(tokens[: len(begin)]) != begin
+        return (*begin, *tokens) if lacking else tuple(tokens)
+
+    def _job(self, request: Request, deliver: Callable[[Outcome], None]) -> Job:
+        prompt = self.prompt(request.prompt)
         self._check(prompt, request)
         ends = self._backend.ends | frozenset(request.stop_tokens)
         grammars = tuple(self._backend.grammar(request.schema) for _ in request.seeds) if request.schema else ()
@@ -91,15 +114,7 @@ class BatchedEngine:
             Answer(request, seed, ends, (*asked, *grammars[index : index + 1]))
             for index, seed in enumerate(request.seeds)
         )
-        return Job(request, prompt, answers, grammars, partial(_deliver, future))
-
-    def _prompt(self, segments: tuple[Segment, ...]) -> tuple[int, ...]:
-        tokens: list[int] = []
-        for segment in segments:
-            tokens.extend(self._tokens(segment.text, segment.special) if segment.text else segment.tokens)
-        begin = self._backend.begin
-        lacking = bool(segments and segments[0].text) and tuple(tokens[: len(begin)]) != begin
-        return (*begin, *tokens) if lacking else tuple(tokens)
+        return Job(request, prompt, answers, grammars, deliver)
 
     def _check(self, prompt: tuple[int, ...], request: Request) -> None:
         wanted, context = request.sampling.max_tokens, self._profile.context
@@ -144,6 +159,7 @@ class BatchedEngine:
             while self._exchange():
                 self._worker.step()
                 self._load = self._worker.load
+                self._post.deliver()
         finally:
             self._end(sys.exception())
 
@@ -174,6 +190,7 @@ class BatchedEngine:
             job.free()
             job.deliver(self._gone())
         self._load = replace(self._load, running=0, waiting=0)
+        self._post.deliver()
         self._backend.close()
 
     def _gone(self) -> EngineLost:

@@ -94,6 +94,23 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What one answer of a request has gained since the last news of it."""
+
+    index: int
+    """Of its seed."""
+    text: str = ""
+    """Goes on where the last one ended: whole characters, and nothing that may turn out to begin a stop. All of them
+    together are the text of the completion."""
+    tokens: tuple[int, ...] = ()
+    """As generated; their text may come later."""
+    logprobs: tuple[float, ...] = ()
+    """One for each of the tokens."""
+    completion: Completion | None = None
+    """The whole answer, with its last news."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What an engine is doing at this moment, for a live view."""
 
@@ -168,4 +185,32 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Ends the engine; pending requests raise `EngineLost`. Idempotent."""
+        ...
+
+
+class Stream(Protocol):
+    """The news of one request. Whoever stops listening before the end closes it (`contextlib.closing`)."""
+
+    def __aiter__(self) -> "Stream": ...
+
+    async def __anext__(self) -> tuple[News, ...]:
+        """All that has come since the last call, at least one; of an answer, in order. Raises what `complete` raises
+        while a request is under way."""
+        ...
+
+    def close(self) -> None:
+        """Ends the request if it has not ended, and frees what it held. Idempotent."""
+        ...
+
+
+class StreamingEngine(Engine, Protocol):
+    """An engine that tells of answers while they are generated, and knows what a prompt costs beforehand."""
+
+    def stream(self, request: Request) -> Stream:
+        """As `complete`, for the event loop that runs. Raises at once what `complete` raises before a request is under
+        way."""
+        ...
+
+    def prompt(self, segments: Sequence[Segment]) -> tuple[int, ...]:
+        """The tokens that a prompt of these segments has, with what the model wants before them. From any thread."""
         ...

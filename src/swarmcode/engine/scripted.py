@@ -4,9 +4,11 @@ It keeps the contract of `protocol.Engine` as far as a script can: prompts and a
 stops cut, what does not fit is refused. Where the script and the contract disagree the script is wrong, and it says so.
 """
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 
-from swarmcode.engine.protocol import Completion, Finish, Load, Profile, Request
+from swarmcode.engine.protocol import Completion, Finish, Load, News, Profile, Request, Segment
 from swarmcode.errors import EngineLost, UsageError
 from swarmcode.flow import Usage
 
@@ -60,9 +62,21 @@ class ScriptedEngine:
 
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """As in `Engine`. Raises `ScriptError` where the script has no answer, or one that cannot be."""
+        return self._answers(request)
+
+    def stream(self, request: Request) -> "Recital":
+        """As in `StreamingEngine`: a token of each answer at a time."""
+        return Recital(self._answers(request), self.detokenize)
+
+    def prompt(self, segments: Sequence[Segment]) -> tuple[int, ...]:
+        """As in `StreamingEngine`."""
+        pieces = (self.tokenize(each.text, special=each.special) if each.text else each.tokens for each in segments)
+        return tuple(token for piece in pieces for token in piece)
+
+    def _answers(self, request: Request) -> tuple[Completion, ...]:
         if self._closed:
             raise EngineLost("the engine was closed", "run it again")
-        prompt = sum(len(self.tokenize(part.text) if part.text else part.tokens) for part in request.prompt)
+        prompt = len(self.prompt(request.prompt))
         wanted = request.sampling.max_tokens
         if prompt + wanted > self._profile.context:
             raise UsageError(
@@ -119,6 +133,36 @@ class ScriptedEngine:
             finish=finish,
             usage=Usage(prefilled=prompt, decoded=len(kept) + ended),
         )
+
+
+class Recital:
+    """Answers as if they were being generated. Implements `protocol.Stream`."""
+
+    def __init__(self, completions: Sequence[Completion], spell: Callable[[Sequence[int]], bytes]) -> None:
+        parts = [_recited(index, completion, spell) for index, completion in enumerate(completions)]
+        self._news = (tuple(filter(None, step)) for step in zip_longest(*parts))
+        self.closed = False
+
+    def __aiter__(self) -> "Recital":
+        return self
+
+    async def __anext__(self) -> tuple[News, ...]:
+        for step in self._news:
+            return step
+        raise StopAsyncIteration
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _recited(index: int, completion: Completion, spell: Callable[[Sequence[int]], bytes]) -> Iterator[News]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    left = completion.text
+    for token, logprob in zip(completion.tokens, completion.logprobs, strict=False):
+        text = decoder.decode(spell((token,)))[: len(left)]
+        left = left[len(text) :]
+        yield News(index=index, text=text, tokens=(token,), logprobs=(logprob,))
+    yield News(index=index, text=left, completion=completion)
 
 
 def _in_order(lines: Iterator[Line | Exception]) -> Callable[[Request, int], Line | Exception]:

@@ -94,6 +94,8 @@ class Job:
     grammars: tuple[Grammar, ...]
     deliver: Callable[[Outcome], None]
     """Called once, in the owner's thread."""
+    tell: Callable[[], None] | None = None
+    """Called there after each step that an answer has gained something from, and before `deliver`."""
     began: float = field(default_factory=time.monotonic)
     sequences: tuple[int, ...] = ()
     """The scheduler's, one an answer."""
@@ -232,6 +234,8 @@ class Worker:
         for job in touched.values():
             if job.fault:
                 self._fail(job, job.fault)
+            elif job.tell:
+                job.tell()
         for job in ended.values():
             if len(job.completions) == len(job.answers) and not job.fault:
                 self.drop(job)
