@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from swarmcode.agent.chat import Message, segments
 from swarmcode.agent.protocol import Assignment
 from swarmcode.agent.writer import Briefing, WriterAgent
+from swarmcode.dialect.messages import Message
+from swarmcode.dialect.template import segments
 from swarmcode.engine.protocol import Completion, Request, Sampling, Segment
 from swarmcode.engine.remote.address import endpoints
 from swarmcode.engine.remote.ask import Patience

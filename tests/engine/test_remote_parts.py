@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarmcode.agent.chat import Message, segments
+from swarmcode.dialect.messages import Message
+from swarmcode.dialect.template import segments
 from swarmcode.engine.protocol import Segment
 from swarmcode.engine.remote import pace
 from swarmcode.engine.remote.address import Price, endpoints, is_remote

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from swarmcode.agent.chat import Message, segments
+from swarmcode.dialect.messages import Message
+from swarmcode.dialect.template import segments
 from swarmcode.engine.protocol import Request, Sampling
 from swarmcode.engine.remote.address import endpoints
 from swarmcode.engine.remote.ask import Patience

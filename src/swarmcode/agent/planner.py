@@ -4,7 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from swarmcode.agent.chat import Message, segments
+from swarmcode.dialect.messages import Message
+from swarmcode.dialect.template import segments
 from swarmcode.engine.protocol import Engine, Request
 from swarmcode.flow import Issue, Suspect, TestResult, Usage
 from swarmcode.prompts import render

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from swarmcode.agent import blocks
-from swarmcode.agent.chat import Message, segments
 from swarmcode.agent.protocol import Assignment
+from swarmcode.dialect.messages import Message
+from swarmcode.dialect.template import segments
 from swarmcode.engine.protocol import Completion, Engine, Request
 from swarmcode.flow import Attempt, Ending, Issue, Subtask, TestResult, Usage
 from swarmcode.prompts import render

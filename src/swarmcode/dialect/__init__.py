@@ -1,0 +1,1 @@
+"""How models speak of tools: conversations become prompts, and raw answers thoughts and calls."""

@@ -1,0 +1,57 @@
+"""Which dialect a model speaks: told by its own chat template, never by its name."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from swarmcode.dialect.coder import CODER
+from swarmcode.dialect.deepseek import DEEPSEEK
+from swarmcode.dialect.harmony import HARMONY
+from swarmcode.dialect.hermes import HERMES
+from swarmcode.dialect.kimi import KIMI
+from swarmcode.dialect.messages import Call, Message, Tool
+from swarmcode.dialect.said import Dialect
+from swarmcode.dialect.template import segments
+from swarmcode.errors import ModelError
+
+DIALECTS = (KIMI, HARMONY, DEEPSEEK, CODER, HERMES)
+"""The first whose telltales a template has."""
+_PROBE = Tool(name="probe_tool", description="Probes.", parameters={"type": "object", "properties": {}})
+_TALK = (
+    Message(role="system", content="system probe"),
+    Message(role="user", content="user probe"),
+    Message(
+        role="assistant", content="", calls=(Call(id="call_0", name="probe_call", arguments={"probed": "argument"}),)
+    ),
+    Message(role="tool", content="result probe", answers="call_0", name="probe_call"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ability:
+    """What a chat template was seen to do with tools."""
+
+    calls: bool
+    """It renders calls and their results."""
+    declares: bool
+    """It tells the model which tools there are."""
+
+
+def dialect_of(template: str) -> Dialect:
+    """The dialect of models with this template; Hermes, which is easily explained, where it says nothing of tools."""
+    return next((each for each in DIALECTS if any(sign in template for sign in each.telltales)), HERMES)
+
+
+@lru_cache(maxsize=64)
+def ability(template: str) -> Ability:
+    """Renders a small conversation and looks what came of it."""
+    told = _text(template, _TALK)
+    return Ability(
+        calls=all(word in told for word in ("probe_call", "argument", "result probe")), declares="probe_tool" in told
+    )
+
+
+def _text(template: str, messages: tuple[Message, ...]) -> str:
+    try:
+        return "".join(segment.text for segment in segments(template, messages, thinking=False, tools=(_PROBE,)))
+    except ModelError:
+        return ""

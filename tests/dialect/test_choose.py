@@ -1,0 +1,35 @@
+"""A model's dialect is told by its template, and so is what that template can do."""
+
+from swarmcode.dialect.choose import ability, dialect_of
+from swarmcode.dialect.kimi import KIMI
+from swarmcode.dialect.spelling import Speller
+
+
+def test_each_family_is_known_by_its_template(templates: dict[str, str], family: str) -> None:
+    """Never by its name."""
+    assert dialect_of(templates[family]).name == family
+
+
+def test_what_a_template_does_with_tools_is_seen(templates: dict[str, str]) -> None:
+    """By rendering a small conversation; a template that fails can do nothing."""
+    able = {name: (ability(template).calls, ability(template).declares) for name, template in templates.items()}
+    assert able == {
+        "kimi": (True, True),
+        "coder": (True, True),
+        "harmony": (True, True),
+        "deepseek": (True, False),
+        "hermes": (False, False),
+    }
+    assert not ability("{% for %}").calls
+
+
+def test_control_tokens_are_spelt_out_for_the_parser() -> None:
+    """An engine's own text leaves them out; characters that tokens share stay whole."""
+    vocabulary = {"<|tool_call_begin|>": (300,), "</think>": (301,)}
+
+    def tokenize(text: str) -> tuple[int, ...]:
+        return vocabulary.get(text, tuple(text.encode()))
+
+    speller = Speller(KIMI, tokenize, lambda tokens: bytes(token for token in tokens if token < 256))
+    tokens = (*"é"[:1].encode(), 301, *b"a", 300, 300, 999, *"ü".encode())
+    assert speller.spelt(tokens) == "é</think>a<|tool_call_begin|><|tool_call_begin|>ü"
