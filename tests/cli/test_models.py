@@ -85,10 +85,13 @@ def test_a_model_from_name_to_oblivion(shell: "Shell", chat: Path) -> None:
     assert lines[3].split() == ["*", "mine", "blocks", "llama", "8", "Q4_K_M", f"{chat.stat().st_size}", "B", "4,096"]
     assert not lines[1].startswith("*")
     shown = shell("models", "show", "mine").out
-    for words in ("chat template    yes", "blocks, and it plans", "none: it is dense", "Q4_K_M: F32 100%", str(chat)):
+    for words in ("chat template    yes", "thoughts         cannot be turned", "min-p 0.01, 2,048 tokens at most"):
+        assert words in shown
+    for words in ("blocks, and it plans", "none: it is dense", "Q4_K_M: F32 100%", str(chat)):
         assert words in shown
     told = json.loads(shell("models", "show", "mine", "--json").out)
     assert (told["name"], told["default"], told["path"]) == ("mine", True, str(chat))
+    assert (told["family"], told["dialect"], told["sampling"]["instant"]["temperature"]) == ("", "", 0.7)
     assert (told["parameters"], told["kv_bytes_per_token"], told["template"]) == (8, 512, True)
 
     assert "were not pulled, so they are yours" in refused(shell, "remove", "mine", "--delete")

@@ -63,6 +63,38 @@ def test_known_families_have_their_publishers_sampling(
     assert (sampling.temperature, sampling.top_p, sampling.min_p) == (temperature, top_p, min_p)
 
 
+KIMI = (
+    "{% if tools %}<|im_system|>tool_declare<|im_middle|>{{ tools | tojson }}<|im_end|>{% endif %}"
+    "{% for m in messages %}<|im_{{ m.role }}|>{{ m.role }}<|im_middle|>{{ m.content }}{% for call in m.tool_calls %}"
+    "<|tool_calls_section_begin|><|tool_call_begin|>{{ call.id }}<|tool_call_argument_begin|>"
+    "{{ call.function.arguments | tojson }}<|tool_call_end|><|tool_calls_section_end|>{% endfor %}<|im_end|>{% endfor %}"
+    "<|im_assistant|>assistant<|im_middle|>{{ '<think>' if thinking else '<think></think>' }}"
+)
+
+
+def test_what_a_template_shows_is_promised(tmp_path: Path, gguf_writer: Writer, chat_header: Header) -> None:
+    """Calls in its own form, the switch of its thoughts, what ends its turns; its calls tell the family."""
+    changes = {"tokenizer.chat_template": KIMI, "general.name": "Some finetune", "general.architecture": "deepseek2"}
+    header = chat_header(**changes, **{"deepseek2.context_length": 262_144})
+    profile = describe(gguf_writer(tmp_path / "m.gguf", header)).profile
+    assert (profile.protocols, profile.context) == (("tools", "blocks"), 262_144)
+    assert (profile.family, profile.dialect, profile.switch) == ("Kimi K2", "kimi", "thinking")
+    assert profile.stops == ("<|im_end|>",)
+    instant, reasoning = profile.sampling, profile.reasoning
+    assert (instant.temperature, instant.top_p, instant.min_p) == (0.6, 0.95, 0.01)
+    assert reasoning is not None
+    assert (reasoning.temperature, reasoning.top_p, reasoning.min_p) == (1.0, 0.95, 0.01)
+    assert reasoning.max_tokens > instant.max_tokens
+
+
+def test_what_a_template_does_not_show_is_not_promised(
+    tmp_path: Path, gguf_writer: Writer, chat_header: Header
+) -> None:
+    """A name alone gives sampling, and nothing else."""
+    profile = describe(gguf_writer(tmp_path / "m.gguf", chat_header(**{"general.name": "Kimi K2.5"}))).profile
+    assert (profile.family, profile.protocols, profile.dialect, profile.switch) == ("Kimi K2", ("blocks",), "", "")
+
+
 def test_the_memory_of_a_token_is_known(tmp_path: Path, gguf_writer: Writer, chat_header: Header) -> None:
     """Two bytes a number: keys and values of the shared heads of all layers; of latent attention, the keys alone."""
     assert describe(gguf_writer(tmp_path / "m.gguf", chat_header())).cell_bytes == 2 * 2 * 2 * (16 + 16)

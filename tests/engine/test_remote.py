@@ -708,7 +708,7 @@ def test_an_endpoint_says_what_it_has() -> None:
             await engine.close()
             assert engine.profile.name.startswith("qwen3-coder at 127.0.0.1:")
             assert (engine.profile.context, engine.profile.sampling.top_k) == (8192, 20)
-            assert engine.profile.protocols == ("blocks",)
+            assert engine.profile.protocols == ("tools", "blocks")
             engine = await open_remote(endpoints(f"{server.url} context=2000", {}), context=1000)
             await engine.close()
             assert engine.profile.context == 1000

@@ -91,9 +91,11 @@ class WriterAgent:
 
     async def _answer(self, messages: list[Message], assignment: Assignment) -> Completion:
         profile = self._engine.profile
+        sampling = (profile.reasoning if self._thinking else None) or profile.sampling
         request = Request(
             prompt=segments(profile.chat_template, messages, thinking=self._thinking),
-            sampling=profile.sampling if assignment.sample else replace(profile.sampling, temperature=0.0),
+            # The most probable thoughts go in circles: publishers warn against them.
+            sampling=sampling if assignment.sample or self._thinking else replace(sampling, temperature=0.0),
             seeds=(assignment.seed,),
         )
         (completion,) = await self._engine.complete(request)

@@ -80,6 +80,14 @@ def _told(name: str, known: Any) -> dict[str, Any]:
         "path": str(model.path),
         "protocols": list(model.profile.protocols),
         "plans": model.profile.plans,
+        "family": model.profile.family,
+        "dialect": model.profile.dialect,
+        "thinking_switch": model.profile.switch,
+        "sampling": {
+            name: asdict(sampling)
+            for name, sampling in (("instant", model.profile.sampling), ("thinking", model.profile.reasoning))
+            if sampling
+        },
         "context": model.profile.context,
         "kv_bytes_per_token": model.cell_bytes,
         **about,
@@ -226,10 +234,31 @@ def show(name: Name, as_json: AsJson = False) -> None:
             ("used context", f"{profile.context:,} tokens at most"),
             ("chat template", "yes" if read.template else "no"),
             ("agent protocols", ", ".join(profile.protocols) + (", and it plans" if profile.plans else "")),
+            *_habits(profile),
             ("KV cache", f"{_bytes(model.cell_bytes)} a token, at most"),
             ("path", str(model.path)),
         ]
     )
+
+
+def _habits(profile: Any) -> list[tuple[str, str]]:
+    """How an instruction-tuned model is spoken with."""
+    if not profile.chat_template:
+        return []
+    return [
+        ("family", profile.family or "none that is known"),
+        ("tool calls", f"in the form of {profile.dialect}" if profile.dialect else "its template shows none"),
+        ("thoughts", f"turned on by {profile.switch}" if profile.switch else "cannot be turned on or off"),
+        ("sampling", _sampled(profile.sampling)),
+        *([("with thoughts", _sampled(profile.reasoning))] if profile.reasoning else []),
+        *([("ends its turns", " ".join(profile.stops))] if profile.stops else []),
+    ]
+
+
+def _sampled(sampling: Any) -> str:
+    limits = {"top-k": sampling.top_k, "top-p": sampling.top_p if sampling.top_p < 1 else 0, "min-p": sampling.min_p}
+    told = [f"temperature {sampling.temperature:g}", *(f"{name} {value:g}" for name, value in limits.items() if value)]
+    return f"{', '.join(told)}, {sampling.max_tokens:,} tokens at most"
 
 
 @app.command("remove")

@@ -10,19 +10,18 @@ from swarmcode.dialect.hermes import HERMES
 from swarmcode.dialect.kimi import KIMI
 from swarmcode.dialect.messages import Call, Message, Tool
 from swarmcode.dialect.said import Dialect
-from swarmcode.dialect.template import segments
+from swarmcode.dialect.template import SWITCHES, segments
 from swarmcode.errors import ModelError
 
 DIALECTS = (KIMI, HARMONY, DEEPSEEK, CODER, HERMES)
 """The first whose telltales a template has."""
 _PROBE = Tool(name="probe_tool", description="Probes.", parameters={"type": "object", "properties": {}})
+_CALL = Call(id="functions.probe_call:0", name="probe_call", arguments={"probed": "argument"})
 _TALK = (
     Message(role="system", content="system probe"),
     Message(role="user", content="user probe"),
-    Message(
-        role="assistant", content="", calls=(Call(id="call_0", name="probe_call", arguments={"probed": "argument"}),)
-    ),
-    Message(role="tool", content="result probe", answers="call_0", name="probe_call"),
+    Message(role="assistant", content="", calls=(_CALL,)),
+    Message(role="tool", content="result probe", answers=_CALL.id, name=_CALL.name),
 )
 
 
@@ -34,6 +33,8 @@ class Ability:
     """It renders calls and their results."""
     declares: bool
     """It tells the model which tools there are."""
+    switch: str
+    """The variable that turns thoughts on and off; empty: none does."""
 
 
 def dialect_of(template: str) -> Dialect:
@@ -45,13 +46,16 @@ def dialect_of(template: str) -> Dialect:
 def ability(template: str) -> Ability:
     """Renders a small conversation and looks what came of it."""
     told = _text(template, _TALK)
+    asked, thought = (_text(template, _TALK[:2], thinking=thinking) for thinking in (False, True))
     return Ability(
-        calls=all(word in told for word in ("probe_call", "argument", "result probe")), declares="probe_tool" in told
+        calls=all(word in told for word in ("probe_call", "argument", "result probe")),
+        declares="probe_tool" in told,
+        switch=next((name for name in SWITCHES if name in template), "") if asked != thought else "",
     )
 
 
-def _text(template: str, messages: tuple[Message, ...]) -> str:
+def _text(template: str, messages: tuple[Message, ...], *, thinking: bool = False) -> str:
     try:
-        return "".join(segment.text for segment in segments(template, messages, thinking=False, tools=(_PROBE,)))
+        return "".join(segment.text for segment in segments(template, messages, thinking=thinking, tools=(_PROBE,)))
     except ModelError:
         return ""

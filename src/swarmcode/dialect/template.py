@@ -5,7 +5,7 @@ untrusted: it is tokenized without control tokens (`marks`), so that code or an 
 end its own message. Not covered: a template that never comes to an end.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -19,6 +19,13 @@ from swarmcode.dialect.messages import Message, Tool
 from swarmcode.engine.protocol import Segment
 from swarmcode.errors import ModelError
 
+SWITCHES: Mapping[str, tuple[object, object]] = {
+    "enable_thinking": (False, True),
+    "reasoning_effort": ("low", "high"),
+    "thinking": (False, True),
+}
+"""Variables that turn thoughts on and off, each with its values for off and on; the first that a template names is
+its own."""
 _HINT = "use a GGUF build with a working chat template"
 _BROKEN = (jinja2.TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RecursionError)
 
@@ -69,9 +76,7 @@ def _rendered(
     values: dict[str, Any] = {
         "messages": [_shaped(message, marks) for message in messages],
         "add_generation_prompt": True,
-        "thinking": thinking,
-        "enable_thinking": thinking,
-        "reasoning_effort": "high" if thinking else "low",
+        **{name: values[thinking] for name, values in SWITCHES.items()},
         "preserve_thinking": True,
         "bos_token": "",
         "eos_token": "",

@@ -1,4 +1,4 @@
-"""Which models there are, and what is true of each: the one place that knows a model's habits.
+"""Which models there are, and what is true of each.
 
 What a model is, is read from its metadata and never from its file name: span-edit models carry the control tokens of
 the span prompt in their vocabulary, instruction-tuned ones a chat template. A model with neither is refused, because
@@ -6,13 +6,14 @@ no agent knows how to speak with it.
 """
 
 import os
-import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from swarmcode import assets
 from swarmcode.config import state_home
+from swarmcode.dialect import choose
 from swarmcode.engine import gguf, registry
+from swarmcode.engine.families import family
 from swarmcode.engine.gguf import Header
 from swarmcode.engine.protocol import Profile, Sampling, SpanFormat
 from swarmcode.errors import ModelError, UsageError
@@ -23,7 +24,6 @@ SPAN_VERSION = 2
 """Of the span-edit protocol (`agent/pointers.py`)."""
 _SPAN_TOKENS = frozenset({"<|bug|>", "<|fix|>"})
 _SPAN_SAMPLING = Sampling(temperature=1.0, max_tokens=64)
-_CHAT_TOKENS = 2048
 _NO_MODELS = {
     **{"clip": "an image encoder", "mmproj": "an image encoder", "adapter": "an adapter (LoRA)"},
     **{"imatrix": "an importance matrix", "vocab": "a vocabulary"},
@@ -31,15 +31,6 @@ _NO_MODELS = {
 """What else comes as GGUF, beside models: by `general.type` or `general.architecture`."""
 _CONTEXT = 2048
 """Where a file does not tell how long a context the model was trained on."""
-
-_FAMILIES = (
-    (re.compile(r"kimi", re.I), Sampling(temperature=0.6, top_p=0.95, min_p=0.01, max_tokens=_CHAT_TOKENS)),
-    (re.compile(r"qwen", re.I), Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=_CHAT_TOKENS)),
-    (re.compile(r"gpt-?oss", re.I), Sampling(temperature=1.0, max_tokens=_CHAT_TOKENS)),
-    (re.compile(r"deepseek", re.I), Sampling(temperature=0.3, top_p=0.95, max_tokens=_CHAT_TOKENS)),
-)
-"""Publishers' recommendations for answers without reasoning, by what the file calls itself; the first that fits."""
-_OTHERS = Sampling(temperature=0.7, top_p=0.95, min_p=0.01, max_tokens=_CHAT_TOKENS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +115,28 @@ def _profile(header: Header, name: str, path: Path) -> Profile:
             f"{path} knows neither span edits nor a chat template, so no agent can speak with it",
             "use an instruction-tuned model",
         )
-    return Profile(
-        name=name,
-        protocols=("blocks",),
-        context=context,
-        vocabulary=vocabulary,
-        chat_template=template,
+    return chatting(
+        Profile(name=name, protocols=("blocks",), context=context, vocabulary=vocabulary, chat_template=template),
+        called=" ".join((name, header.text("general.name"), header.text("general.basename"))),
+    )
+
+
+def chatting(profile: Profile, called: str) -> Profile:
+    """With all that is known of instruction-tuned models that call themselves so: what the template shows, and what
+    their publishers recommend."""
+    able = choose.ability(profile.chat_template)
+    dialect = choose.dialect_of(profile.chat_template) if able.calls else None
+    known = family(called, dialect.name if dialect else "")
+    return replace(
+        profile,
+        protocols=("tools", "blocks") if dialect else profile.protocols,
         plans=True,
-        sampling=_sampling(header, name),
+        sampling=known.instant,
+        reasoning=known.reasoning(profile.context),
+        family=known.name,
+        dialect=dialect.name if dialect else "",
+        switch=able.switch,
+        stops=tuple(end for end in dialect.ends if end in profile.chat_template) if dialect else (),
     )
 
 
@@ -147,15 +152,6 @@ def _span_context(span: SpanFormat) -> int:
     """The longest prompt with its answer: the file's own context length promises what the model never saw."""
     marked = 2 * span.line_tokens + 1
     return span.before_tokens + span.after_tokens + marked + 4 + span.answer_tokens
-
-
-def habits(called: str) -> Sampling:
-    """How models of this name are sampled, as their publishers recommend."""
-    return next((sampling for family, sampling in _FAMILIES if family.search(called)), _OTHERS)
-
-
-def _sampling(header: Header, name: str) -> Sampling:
-    return habits(" ".join((name, header.text("general.name"), header.text("general.basename"))))
 
 
 def _cell_bytes(header: Header) -> int:

@@ -143,7 +143,7 @@ class Profile:
     name: str
     """How reports call it."""
     protocols: tuple[str, ...]
-    """Agent protocols that it speaks, best first: `span`, `blocks`."""
+    """Agent protocols that it speaks, best first: `span`, `tools`, `blocks`."""
     context: int
     """Longest sequence, in tokens."""
     vocabulary: int = 0
@@ -154,6 +154,16 @@ class Profile:
     """Whether it follows instructions well enough to plan."""
     sampling: Sampling = field(default_factory=Sampling)
     """Default for attempts."""
+    reasoning: Sampling | None = None
+    """Default for attempts with thoughts; None: as without."""
+    family: str = ""
+    """The family whose publisher's defaults these are; empty: none that is known."""
+    dialect: str = ""
+    """The form of its tool calls, which its template shows; empty: it shows none, and calls are asked for in words."""
+    switch: str = ""
+    """The variable of its template that turns thoughts on and off; empty: they cannot be turned."""
+    stops: tuple[str, ...] = ()
+    """Control tokens that end its turns."""
     span: SpanFormat | None = None
     """How span edits are asked for; None: the model knows none."""
 

@@ -25,7 +25,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from swarmcode.engine.models import habits
+from swarmcode.engine.families import family
 from swarmcode.engine.protocol import Completion, Load, Profile, Request
 from swarmcode.engine.remote import chat
 from swarmcode.engine.remote.address import Endpoint, Price
@@ -214,11 +214,14 @@ def _profile(endpoints: Sequence[Endpoint], context: int) -> Profile:
     models = " and ".join(dict.fromkeys(endpoint.model for endpoint in endpoints))
     hosts = ", ".join(dict.fromkeys(urlsplit(endpoint.url).netloc for endpoint in endpoints))
     shortest = min(endpoint.context or CONTEXT for endpoint in endpoints)
+    longest, known = min(context or shortest, shortest), family(models)
     return Profile(
         name=f"{models} at {hosts}",
-        protocols=("blocks",),
-        context=min(context or shortest, shortest),
+        protocols=("tools", "blocks"),
+        context=longest,
         chat_template=chat.TEMPLATE,
         plans=True,
-        sampling=habits(models),
+        sampling=known.instant,
+        reasoning=known.reasoning(longest),
+        family=known.name,
     )
