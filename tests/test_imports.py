@@ -16,6 +16,7 @@ LAYERS = (
     ("engine", "sandbox", "dialect"),
     ("tree", "roles", "syntax", "unified", "gitdir", "worktree"),
     ("issue", "repo", "diff", "prompts", "localise", "suite", "agent"),
+    ("serve",),
     ("route", "plan", "docket", "swarm", "judge", "merge"),
     ("ledger", "solve"),
     ("runs", "journal", "report"),
@@ -32,6 +33,8 @@ ONLY_IN = {
     "httpx": "engine/remote/client.py",
     "tenacity": "engine/remote/engine.py",
     "tree_sitter_language_pack": "syntax.py",
+    "uvicorn": "serve/run.py",
+    "prometheus_client": "serve/metrics.py",
 }
 
 

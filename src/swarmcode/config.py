@@ -28,7 +28,7 @@ Origin = Literal["flag", "environment", "project", "user", "kept", "default"]
 
 T = TypeVar("T")
 
-NO_SETTINGS = frozenset({"SWARMCODE_HOME", "SWARMCODE_DEBUG", "SWARMCODE_API_KEY"})
+NO_SETTINGS = frozenset({"SWARMCODE_HOME", "SWARMCODE_DEBUG", "SWARMCODE_API_KEY", "SWARMCODE_SERVE_KEY"})
 """Variables that are read elsewhere and are no settings."""
 LARGEST_FILE = 1 << 20
 """Bytes of a settings file; a larger one is no settings file."""
@@ -174,11 +174,11 @@ def load(
     flags: Mapping[str, object],
     *,
     environ: Mapping[str, str],
-    repo: Path,
+    repo: Path | None,
     user: Path | None = None,
     kept: Mapping[str, object] | None = None,
 ) -> Config:
-    """The settings that hold for a call in `repo`.
+    """The settings that hold for a call in `repo`; None: it is about no repository.
 
     `flags` has what was given on the command line, by key; `user` is the user's file (default: where platformdirs puts
     it); `kept` has what takes the place of defaults because a command was told so: the default model. Raises
@@ -188,7 +188,7 @@ def load(
     layers = [
         _Layer(values=flags, source=lambda key: Source(origin="flag", place="--" + key.replace(".", "-"))),
         environment,
-        *_project(repo),
+        *(_project(repo) if repo else ()),
         *_user(user or user_file()),
         _Layer(values=kept or {}, source=lambda key: Source(origin="kept", place="swarmcode models default")),
     ]

@@ -202,3 +202,21 @@ def test_a_scripted_engine_streams_its_script() -> None:
     assert (first[0], second[0]) == ("héy", "hi")
     assert second[1] == second[3].tokens == (104, 257, 105)
     assert len(engine.prompt(request.prompt)) == first[3].usage.prefilled == 3
+
+
+def test_control_tokens_are_spelt_where_they_have_names(toy: Any) -> None:
+    """In text, in news, and for stop strings; others stay out of it."""
+    backend = toy(ROOM)
+    backend.piece = lambda token: b"c" if token == 3 else b""
+    order = iter([3, 4, 5, 3, 4, 3] * 2)
+    backend.logits = lambda tokens: np.where(np.arange(8) == next(order), 99.0, 0.0).astype(np.float32)
+    request = asking((1,), names={4: "<call>"}, stop=("<call>c<call>",))
+
+    async def story(engine: BatchedEngine) -> list[News]:
+        return await heard(engine, request)
+
+    ((text, tokens, _, completion),) = put_together(play(backend, story))
+    assert (text, completion.text, tokens) == ("c", "c", (3, 4, 5, 3, 4))
+    scripted = ScriptedEngine([(104, 257, 105, 258)])
+    asked = Request(prompt=(Segment(text="say"),), sampling=Sampling(max_tokens=9), names={257: "<end>"})
+    assert put_together(asyncio.run(heard(scripted, asked)))[0][0] == "h<end>i"

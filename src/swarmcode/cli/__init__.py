@@ -17,7 +17,7 @@ import typer
 from typer.main import get_command
 
 from swarmcode import __version__
-from swarmcode.cli import boundary, config, fix, models, runs
+from swarmcode.cli import boundary, config, fix, models, runs, serve
 from swarmcode.errors import SwarmcodeError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("fix", epilog=fix.EPILOG)(fix.fix)
 app.command("config")(config.config)
 app.command("runs")(runs.runs)
+app.command("serve", epilog=serve.EPILOG)(serve.serve)
 app.add_typer(models.app, name="models")
 
 

@@ -39,6 +39,13 @@ def tell(error: SwarmcodeError) -> None:
         say(f"  {error.hint}")
 
 
+def tell_fault(error: BaseException) -> None:
+    """A fault of ours that the program survives; the whole traceback with `SWARMCODE_DEBUG=1`."""
+    say(f"swarmcode: an error inside swarmcode itself: {traceback.format_exception_only(error)[-1].strip()}")
+    if os.environ.get("SWARMCODE_DEBUG"):
+        say("".join(traceback.format_exception(error)))
+
+
 class Interrupted(Exception):
     """Somebody asked the run to end, and it has ended in good order."""
 
@@ -59,7 +66,7 @@ async def interruptible(work: Coroutine[Any, Any, T], note: Callable[[str], None
             asked = True
             task.cancel()
 
-    handled = [number for number in _endings() if signal.getsignal(number) is not signal.SIG_IGN]
+    handled = [number for number in endings() if signal.getsignal(number) is not signal.SIG_IGN]
     for number in handled:
         loop.add_signal_handler(number, ask)
     try:
@@ -73,7 +80,8 @@ async def interruptible(work: Coroutine[Any, Any, T], note: Callable[[str], None
             loop.remove_signal_handler(number)
 
 
-def _endings() -> tuple[signal.Signals, ...]:
+def endings() -> tuple[signal.Signals, ...]:
+    """The signals that ask a program to end."""
     return signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 

@@ -29,9 +29,11 @@ class Answer:
     """None while it goes on."""
     _text: bytearray = field(default_factory=bytearray)
     _stops: tuple[bytes, ...] = field(init=False)
+    _names: dict[int, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
         self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
+        self._names = {token: name.encode() for token, name in self.request.names.items()}
 
     def mask(self) -> NDArray[np.bool_] | None:
         """Which tokens may come next; None: all."""
@@ -60,7 +62,7 @@ class Answer:
             self.finish = "stop"
             return
         self.tokens.append(drawn.token)
-        new = piece(drawn.token)
+        new = self._names.get(drawn.token) or piece(drawn.token)
         self._text += new
         cut = self._stopped(len(new))
         if cut >= 0:

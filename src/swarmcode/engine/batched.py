@@ -49,6 +49,11 @@ class BatchedEngine:
         return self._load
 
     @property
+    def alive(self) -> bool:
+        """As in `StreamingEngine`."""
+        return not (self._ended or self._closing)
+
+    @property
     def steps(self) -> int:
         """Calls of the model since the engine was opened."""
         return self._worker.steps

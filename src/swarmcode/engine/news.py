@@ -120,6 +120,7 @@ class _Told:
             text=self._decoder.decode(data, final=self._ended),
             tokens=tuple(self._answer.tokens[first:]),
             logprobs=tuple(self._answer.logprobs[first : self._tokens]),
+            tops=tuple(self._answer.tops[first : self._tokens]),
             completion=completion,
         )
 

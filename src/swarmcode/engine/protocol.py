@@ -5,7 +5,7 @@ once. Callers are asyncio tasks; an engine may run its model wherever it likes, 
 request and frees what it held.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -71,6 +71,8 @@ class Request:
     """JSON schema that the answer must follow; empty: none."""
     top: int = 0
     """How many of the likeliest next tokens are reported for each generated token."""
+    names: Mapping[int, str] = field(default_factory=dict)
+    """Control tokens that the text spells out; it has none of the others."""
     priority: float = 0.0
     """Higher runs first when seats are scarce."""
 
@@ -80,7 +82,7 @@ class Completion:
     """One answer."""
 
     text: str
-    """Detokenized, without the stop."""
+    """Detokenized, without the stop; of control tokens, those that the request has names for."""
     tokens: tuple[int, ...]
     """As generated, without the stop token."""
     logprobs: tuple[float, ...]
@@ -106,6 +108,8 @@ class News:
     """As generated; their text may come later."""
     logprobs: tuple[float, ...] = ()
     """One for each of the tokens."""
+    tops: tuple[Likeliest, ...] = ()
+    """One for each of the tokens, where they were asked for."""
     completion: Completion | None = None
     """The whole answer, with its last news."""
 
@@ -215,6 +219,11 @@ class Stream(Protocol):
 
 class StreamingEngine(Engine, Protocol):
     """An engine that tells of answers while they are generated, and knows what a prompt costs beforehand."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can still answer: it was not closed, and has not died."""
+        ...
 
     def stream(self, request: Request) -> Stream:
         """As `complete`, for the event loop that runs. Raises at once what `complete` raises before a request is under

@@ -60,13 +60,18 @@ class ScriptedEngine:
     def load(self) -> Load:
         return Load(usage=self._usage)
 
+    @property
+    def alive(self) -> bool:
+        """As in `StreamingEngine`."""
+        return not self._closed
+
     async def complete(self, request: Request) -> tuple[Completion, ...]:
         """As in `Engine`. Raises `ScriptError` where the script has no answer, or one that cannot be."""
         return self._answers(request)
 
     def stream(self, request: Request) -> "Recital":
         """As in `StreamingEngine`: a token of each answer at a time."""
-        return Recital(self._answers(request), self.detokenize)
+        return Recital(self._answers(request), lambda token: self._spelt(request, (token,)))
 
     def prompt(self, segments: Sequence[Segment]) -> tuple[int, ...]:
         """As in `StreamingEngine`."""
@@ -111,6 +116,9 @@ class ScriptedEngine:
         """As in `Engine`."""
         self._closed = True
 
+    def _spelt(self, request: Request, tokens: Sequence[int]) -> bytes:
+        return b"".join(request.names.get(token, "").encode() or self.detokenize((token,)) for token in tokens)
+
     def _answer(self, request: Request, seed: int, prompt: int) -> Completion:
         line = self._script(request, seed)
         if isinstance(line, Exception):
@@ -121,7 +129,7 @@ class ScriptedEngine:
         tokens = self.tokenize(line) if isinstance(line, str) else line
         kept, finish = _until_stop(request, tokens)
         _obey(request, kept)
-        text = self.detokenize(kept).decode("utf-8", errors="replace")
+        text = self._spelt(request, kept).decode("utf-8", errors="replace")
         for stop in request.stop:
             text, found, _ = text.partition(stop)
             finish = "stop" if found else finish
@@ -138,7 +146,7 @@ class ScriptedEngine:
 class Recital:
     """Answers as if they were being generated. Implements `protocol.Stream`."""
 
-    def __init__(self, completions: Sequence[Completion], spell: Callable[[Sequence[int]], bytes]) -> None:
+    def __init__(self, completions: Sequence[Completion], spell: Callable[[int], bytes]) -> None:
         parts = [_recited(index, completion, spell) for index, completion in enumerate(completions)]
         self._news = (tuple(filter(None, step)) for step in zip_longest(*parts))
         self.closed = False
@@ -155,11 +163,11 @@ class Recital:
         self.closed = True
 
 
-def _recited(index: int, completion: Completion, spell: Callable[[Sequence[int]], bytes]) -> Iterator[News]:
+def _recited(index: int, completion: Completion, spell: Callable[[int], bytes]) -> Iterator[News]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     left = completion.text
     for token, logprob in zip(completion.tokens, completion.logprobs, strict=False):
-        text = decoder.decode(spell((token,)))[: len(left)]
+        text = decoder.decode(spell(token))[: len(left)]
         left = left[len(text) :]
         yield News(index=index, text=text, tokens=(token,), logprobs=(logprob,))
     yield News(index=index, text=left, completion=completion)

@@ -1,0 +1,1 @@
+"""The engine behind an OpenAI-compatible HTTP interface, so that any other client gets the shared-prefix batch."""
