@@ -186,7 +186,7 @@ class LlamaBackend:
             wanted = self._batch.fill(call)
             code = lib.llama_decode(self._context, self._batch.struct)
             if self._interrupted.value:
-                raise StepFailed("it was interrupted")
+                raise StepFailed("the engine was closed")
             if code:
                 raise StepFailed(f"llama_decode gave {code} for {call.rows.size} tokens: {_LOG.complaint()}")
             if wanted.size:
@@ -363,12 +363,14 @@ class _Log:
         self.complaints.clear()
 
     def complaint(self) -> str:
-        """The first of the last errors: what follows it are consequences."""
-        return self.complaints[0] if self.complaints else "llama.cpp gives no reason"
+        """The first of the last errors, which are then forgotten: what follows it are consequences."""
+        first = self.complaints[0] if self.complaints else "llama.cpp gives no reason"
+        self.complaints.clear()
+        return first
 
     def _take(self, level: int, text: bytes, data: object) -> None:
         self._level = self._level if level == self._CONTINUED else level
-        line = text.decode("utf-8", errors="replace").strip()
+        line = " ".join(text.decode("utf-8", errors="replace").split())
         for noise in self._NOISE:
             line = line.removeprefix(noise)
         if self._level == self._ERROR and line:
