@@ -1,7 +1,6 @@
 """A server on a free port of this machine, with whatever engine a test gives it."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -16,13 +15,6 @@ from swarmcode.serve.run import Listener, listen, url
 
 T = TypeVar("T")
 Story = Callable[[str], Awaitable[T]]
-
-
-def pytest_unconfigure() -> None:
-    """Closes what llama-cpp-python opens when it is imported and leaves open, which Python would complain about."""
-    opened = sys.modules.get("llama_cpp._utils")
-    for file in (opened.outnull_file, opened.errnull_file) if opened else ():
-        file.close()
 
 
 async def served(engine: StreamingEngine, story: Story[T], *, key: str = "", agents: int = 100) -> T:

@@ -14,7 +14,8 @@ from swarmcode.engine.protocol import StreamingEngine
 from swarmcode.errors import SwarmcodeError
 from swarmcode.serve import metrics, reply
 from swarmcode.serve.asgi import CLOSE, Headers, Receive, Scope, Send, body, respond
-from swarmcode.serve.asked import CompletionBody, parsed
+from swarmcode.serve.asked import ChatBody, CompletionBody, parsed
+from swarmcode.serve.chat import ChatVoice, of_chat
 from swarmcode.serve.desk import Desk
 from swarmcode.serve.faults import INSIDE, RETRY_SECONDS, ClientGone, Refused, Told, refused, told
 from swarmcode.serve.guard import Guard
@@ -94,10 +95,17 @@ class Application:
         return await asyncio.to_thread(self._order, path, data)
 
     def _order(self, path: str, data: bytes) -> tuple[Order, Voice]:
-        asked = parsed(CompletionBody, data)
-        self._check_model(asked.model)
-        order = of_completion(asked, self._engine)
-        return order, TextVoice(self._envelope("cmpl", order), self._engine.detokenize, logprobs=order.logprobs)
+        engine = self._engine
+        if path == COMPLETIONS:
+            asked = parsed(CompletionBody, data)
+            self._check_model(asked.model)
+            order = of_completion(asked, engine)
+            return order, TextVoice(self._envelope("cmpl", order), engine.detokenize, logprobs=order.logprobs)
+        chat = parsed(ChatBody, data)
+        self._check_model(chat.model)
+        order, reader = of_chat(chat, engine)
+        envelope = self._envelope("chatcmpl", order)
+        return order, ChatVoice(envelope, engine.detokenize, reader, answers=order.answers, logprobs=order.logprobs)
 
     def _check_model(self, name: str | None) -> None:
         known = self._engine.profile.name

@@ -4,8 +4,10 @@ What is not said is as the model's profile says: publishers recommend sampling s
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from pydantic import JsonValue
 
 from swarmcode.engine.protocol import Profile, Request, Sampling, Segment, StreamingEngine
 from swarmcode.serve import schema
@@ -49,21 +51,35 @@ def of_completion(body: CompletionBody, engine: StreamingEngine) -> Order:
 
 
 def order(
-    body: Body, profile: Profile, prompts: Sequence[tuple[int, ...]], *, field: str, wanted: int, top: int | None
+    body: Body,
+    profile: Profile,
+    prompts: Sequence[tuple[int, ...]],
+    *,
+    field: str,
+    wanted: int,
+    top: int | None,
+    form: Mapping[str, JsonValue] | None = None,
+    thinking: bool = False,
+    names: Mapping[int, str] | None = None,
 ) -> Order:
-    """For prompts that are tokens, which stand in `field`. `wanted`: tokens of an answer, 0 as many as there is room
-    for; `top`: alternatives to each token, None where no log-probabilities are told. Raises `Refused`."""
+    """For prompts that are tokens, which stand in `field`.
+
+    `wanted`: tokens of an answer, 0 as many as there is room for; `top`: alternatives to each token, None where no
+    log-probabilities are told; `form`: a schema in place of the body's; `names`: as in `Request`. Raises `Refused`.
+    """
     answers = body.n or 1
     seed = secrets.randbelow(_SEEDS) if body.seed is None else body.seed
-    form = _schema(body)
+    default = (profile.reasoning if thinking else None) or profile.sampling
+    text = schema.checked(form, "tools") if form else _schema(body)
     requests = tuple(
         Request(
             prompt=(Segment(tokens=prompt),),
-            sampling=_sampling(body, profile.sampling, _fitting(prompt, wanted, profile, field)),
+            sampling=_sampling(body, default, _fitting(prompt, wanted, profile, field)),
             seeds=tuple(range(seed + place * answers, seed + (place + 1) * answers)),
             stop=body.stop or (),
-            schema=form,
+            schema=text,
             top=top or 0,
+            names=names or {},
         )
         for place, prompt in enumerate(prompts)
     )
