@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from swarmcode.engine.answer import Answer
-from swarmcode.engine.news import Feed, Post
+from swarmcode.engine.news import Feed, Letter, Post
 from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
 from swarmcode.engine.worker import Backend, Job, Outcome, Worker
 from swarmcode.errors import EngineLost, SwarmcodeError, UsageError
@@ -71,11 +71,11 @@ class BatchedEngine:
         it, never before one that starts with tokens given as such."""
         if not request.seeds:
             return ()
-        future: asyncio.Future[tuple[Completion, ...]] = asyncio.get_running_loop().create_future()
-        job = self._job(request, partial(_deliver, future))
+        letter = Letter(self._post)
+        job = self._job(request, letter.end)
         self._hand_over(job)
         try:
-            return await future
+            return await letter.outcome
         except asyncio.CancelledError:
             self._withdraw(job)
             raise
@@ -204,20 +204,3 @@ class BatchedEngine:
         lost = EngineLost(f"the engine died: {self._cause!r}", "this is a fault in swarmcode: please report it")
         lost.__cause__ = self._cause
         return lost
-
-
-def _deliver(future: asyncio.Future[tuple[Completion, ...]], outcome: Outcome) -> None:
-    """From the owner thread to the caller's event loop. A loop that has ended has nobody waiting."""
-    try:
-        future.get_loop().call_soon_threadsafe(_resolve, future, outcome)
-    except RuntimeError:
-        return
-
-
-def _resolve(future: asyncio.Future[tuple[Completion, ...]], outcome: Outcome) -> None:
-    if future.done():
-        return
-    if isinstance(outcome, SwarmcodeError):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)

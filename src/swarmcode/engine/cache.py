@@ -136,7 +136,7 @@ class Cache:
         seat = min(victims, key=self._warmth)
         least = self._tree.length(seat) - short
         if seat == spare:
-            self._trim(seat, floor if self._redundant(seat) else max(self._tree.alone(seat), least, floor))
+            self._trim(seat, floor if self._tree.redundant(seat) else max(self._tree.alone(seat), least, floor))
         else:
             self._trim(seat, max(self._tree.alone(seat), least))
             self._settle(seat)
@@ -151,14 +151,11 @@ class Cache:
         return self._free.pop()
 
     def _warmth(self, seat: int) -> tuple[bool, int]:
-        return not self._redundant(seat), self._tree.used(seat)
-
-    def _redundant(self, seat: int) -> bool:
-        return self._tree.alone(seat) == self._tree.length(seat)
+        return not self._tree.redundant(seat), self._tree.used(seat)
 
     def _settle(self, seat: int) -> None:
         """A kept seat that holds nothing of its own is given up."""
-        if not self._tree.length(seat) or self._redundant(seat):
+        if not self._tree.length(seat) or self._tree.redundant(seat):
             self._drop(seat)
 
     def _drop(self, seat: int) -> None:

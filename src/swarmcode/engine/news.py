@@ -8,30 +8,65 @@ import asyncio
 import codecs
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.protocol import Completion, News
 from swarmcode.errors import SwarmcodeError
 
 
+class Listener(Protocol):
+    """Somebody in an event loop."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def wake(self) -> None:
+        """In the event loop."""
+        ...
+
+
 class Post:
-    """Wakes the feeds that something has arrived for. Used by the owner thread alone."""
+    """Wakes those that something has arrived for. Used by the owner thread alone."""
 
     def __init__(self) -> None:
-        self._feeds: dict[asyncio.AbstractEventLoop, list[Feed]] = {}
+        self._listeners: dict[asyncio.AbstractEventLoop, list[Listener]] = {}
 
-    def add(self, feed: "Feed") -> None:
-        """Has the feed woken with the next delivery."""
-        self._feeds.setdefault(feed.loop, []).append(feed)
+    def add(self, listener: Listener) -> None:
+        """Has the listener woken with the next delivery."""
+        self._listeners.setdefault(listener.loop, []).append(listener)
 
     def deliver(self) -> None:
         """Wakes them. A loop that has ended has nobody waiting."""
-        while self._feeds:
-            loop, feeds = self._feeds.popitem()
+        while self._listeners:
+            loop, listeners = self._listeners.popitem()
             try:
-                loop.call_soon_threadsafe(_wake, feeds)
+                loop.call_soon_threadsafe(_wake, listeners)
             except RuntimeError:
                 continue
+
+
+class Letter:
+    """The outcome of one request, for the task that waits for all of it."""
+
+    def __init__(self, post: Post) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.outcome: asyncio.Future[tuple[Completion, ...]] = self.loop.create_future()
+        self._post = post
+        self._content: tuple[Completion, ...] | SwarmcodeError = ()
+
+    def end(self, outcome: tuple[Completion, ...] | SwarmcodeError) -> None:
+        """In the owner's thread."""
+        self._content = outcome
+        self._post.add(self)
+
+    def wake(self) -> None:
+        """In the event loop."""
+        if self.outcome.done():
+            return
+        if isinstance(self._content, SwarmcodeError):
+            self.outcome.set_exception(self._content)
+        else:
+            self.outcome.set_result(self._content)
 
 
 class Feed:
@@ -125,6 +160,6 @@ class _Told:
         )
 
 
-def _wake(feeds: Sequence[Feed]) -> None:
-    for feed in feeds:
-        feed.wake()
+def _wake(listeners: Sequence[Listener]) -> None:
+    for listener in listeners:
+        listener.wake()

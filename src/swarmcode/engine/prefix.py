@@ -81,6 +81,10 @@ class PrefixTree:
         """Tick at which the end of what the seat holds was last wanted; larger is later."""
         return self._last[seat].used
 
+    def redundant(self, seat: int) -> bool:
+        """Whether all that the seat holds is held by another seat too."""
+        return len(self._last[seat].seats) > 1
+
     def alone(self, seat: int) -> int:
         """Tokens from which on nobody else holds what the seat holds; its length where its last run is shared."""
         run = self._last[seat]

@@ -81,6 +81,10 @@ class Scheduler:
         self._sequences: dict[int, _Sequence] = {}
         self._waiting: list[_Sequence] = []
         self._running: list[_Sequence] = []
+        self._seated: dict[int, _Sequence] = {}
+        """Seat -> who runs there."""
+        self._growth = 0
+        """Of all that run."""
         self._twins: dict[tuple[int, ...], _Twins] = {}
         self._planned: list[tuple[_Sequence, int]] = []
         self._forks: list[_Sequence] = []
@@ -143,6 +147,7 @@ class Scheduler:
         pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in self._running]
         for count, sequence in [one for one in pending if one[0] == 1] + [one for one in pending if one[0] > 1]:
             budget -= self._compute(step, sequence, self._piece(count, budget))
+        self._growth = sum(each.growth for each in self._running)
         self._admit(step, budget)
         assert step.tokens or not self._sequences
         step.changes = self._cache.changes()
@@ -238,8 +243,12 @@ class Scheduler:
         token, and prompts are not."""
         if not self.capacity.exact or not match.seats:
             return match
-        prompts = {sequence.seat: sequence.prompt for sequence in self._running}
-        length = max(min(match.length, prompts.get(seat, match.length)) for seat in match.seats)
+        length = 0
+        for seat in match.seats:
+            holder = self._seated.get(seat)
+            length = max(length, min(match.length, holder.prompt) if holder else match.length)
+            if length == match.length:
+                return match
         coming = match.coming if match.coming > match.length else length
         return Match(seats=match.seats, length=length, coming=coming)
 
@@ -269,16 +278,17 @@ class Scheduler:
 
     def _headroom(self, sequence: _Sequence) -> int:
         """Cells that should be free beside those that the sequence needs now, so that nobody is parked at once."""
-        return sum(each.growth for each in self._running) + sequence.growth if self._running else 0
+        return self._growth + sequence.growth if self._running else 0
 
     def _seat(self, sequence: _Sequence, seat: int) -> None:
         sequence.seat = seat
+        self._seated[seat] = sequence
+        self._growth += sequence.growth
         self._waiting.remove(sequence)
         bisect.insort(self._running, sequence, key=_order)
 
     def _park(self, sequence: _Sequence) -> None:
-        self._running.remove(sequence)
-        self._cache.retire(sequence.seat, keep=len(sequence.tokens))
+        self._rise(sequence, keep=len(sequence.tokens))
         sequence.seat = -1
         bisect.insort(self._waiting, sequence, key=_order)
 
@@ -306,8 +316,12 @@ class Scheduler:
         if sequence.seat < 0:
             self._waiting.remove(sequence)
         else:
-            self._running.remove(sequence)
-            self._cache.retire(sequence.seat, keep)
+            self._rise(sequence, keep)
+
+    def _rise(self, sequence: _Sequence, keep: int) -> None:
+        self._running.remove(sequence)
+        del self._seated[sequence.seat]
+        self._cache.retire(sequence.seat, keep)
 
 
 def _order(sequence: _Sequence) -> tuple[float, int]:
