@@ -8,6 +8,7 @@ Every change is made in the books at once and queued, in order, for whoever owns
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from swarmcode.engine.prefix import Match, PrefixTree
 
@@ -31,6 +32,9 @@ class Trim:
 
 Change = Copy | Trim
 
+_STALE = 8
+"""Entries for each seat after which a heap is made anew."""
+
 
 class Cache:
     """The seats `0 .. seats - 1` of a context with `cells` cells."""
@@ -39,9 +43,12 @@ class Cache:
         self._tree = PrefixTree()
         self._cells = cells
         self._sharing = sharing
+        self._seats = seats
         self._free = list(range(seats - 1, -1, -1))
         self._running: set[int] = set()
         self._kept: set[int] = set()
+        self._cold: list[tuple[bool, int, int]] = []
+        """A heap of (warmth, seat) of the kept seats. Entries may be out of date: a seat is then warmer, or gone."""
         self._changes: list[Change] = []
 
     @property
@@ -129,11 +136,12 @@ class Cache:
         self._kept.add(seat)
         self._trim(seat, min(keep, self._tree.ready(seat)) if self._sharing else 0)
         self._settle(seat)
+        if seat in self._kept:
+            self._enter(seat)
 
     def _evict(self, short: int, spare: int, floor: int) -> None:
         """Frees up to `short` cells of the coldest prefix, or the seat of one that is held elsewhere too."""
-        victims = (seat for seat in self._kept if seat != spare or self._tree.length(seat) > floor)
-        seat = min(victims, key=self._warmth)
+        seat = self._coldest(-1 if spare in self._kept and self._tree.length(spare) > floor else spare)
         least = self._tree.length(seat) - short
         if seat == spare:
             self._trim(seat, floor if self._tree.redundant(seat) else max(self._tree.alone(seat), least, floor))
@@ -144,14 +152,40 @@ class Cache:
     def _take(self, spare: int) -> int:
         """A seat that holds nothing; -1 where only `spare` is not running."""
         if not self._free:
-            victims = [seat for seat in self._kept if seat != spare]
-            if not victims:
+            victim = self._coldest(spare)
+            if victim < 0:
                 return -1
-            self._drop(min(victims, key=self._warmth))
+            self._drop(victim)
         return self._free.pop()
 
-    def _warmth(self, seat: int) -> tuple[bool, int]:
-        return not self._tree.redundant(seat), self._tree.used(seat)
+    def _coldest(self, spare: int) -> int:
+        """The kept seat to give up first, other than `spare`; -1: there is none."""
+        spared: list[tuple[bool, int, int]] = []
+        found = -1
+        while self._cold and found < 0:
+            entry = heappop(self._cold)
+            seat = entry[2]
+            if seat not in self._kept:
+                continue
+            warmth = self._warmth(seat)
+            if warmth != entry:
+                heappush(self._cold, warmth)
+                continue
+            spared.append(entry)
+            found = seat if seat != spare else -1
+        for entry in spared:
+            heappush(self._cold, entry)
+        return found
+
+    def _enter(self, seat: int) -> None:
+        """Puts a kept seat among those to choose from; anew where it may have become colder."""
+        heappush(self._cold, self._warmth(seat))
+        if len(self._cold) > _STALE * self._seats:
+            self._cold = [self._warmth(kept) for kept in self._kept]
+            heapify(self._cold)
+
+    def _warmth(self, seat: int) -> tuple[bool, int, int]:
+        return not self._tree.redundant(seat), self._tree.used(seat), seat
 
     def _settle(self, seat: int) -> None:
         """A kept seat that holds nothing of its own is given up."""
@@ -165,6 +199,8 @@ class Cache:
 
     def _copy(self, source: int, seat: int, length: int) -> None:
         self._tree.share(source, seat, length)
+        if source in self._kept:
+            self._enter(source)  # it may have become redundant
         self._changes.append(Copy(source, seat, length))
 
     def _trim(self, seat: int, length: int) -> None:

@@ -108,21 +108,22 @@ class PrefixTree:
         """
         self._tick += 1
         wanted = list(tokens[:limit])
-        best, coming = Match(), 0
+        best, length, coming = self._root, 0, 0
         open_runs = [self._root]
         while open_runs:
             run = open_runs.pop()
             common = _common(run.tokens, wanted, run.start)
             coming = max(coming, run.start + common)
             shared = run.start + min(common, run.ready)
-            if shared > best.length:
-                best = Match(seats=frozenset(run.seats), length=shared)
+            if shared > length:
+                best, length = run, shared
             if common == len(run.tokens) and run.end < len(wanted):
                 following = wanted[run.end]
                 open_runs.extend(child for child in run.children if child.tokens[0] == following)
-        if best.length:
-            self._touch(min(best.seats), best.length)
-        return Match(seats=best.seats, length=best.length, coming=coming)
+        seats = frozenset(best.seats)
+        if length:
+            self._touch(min(seats), length)
+        return Match(seats=seats, length=length, coming=coming)
 
     def share(self, source: int, seat: int, length: int) -> None:
         """An empty seat takes hold of the first `length` tokens of `source`, all of them computed."""
