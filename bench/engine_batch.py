@@ -1,6 +1,6 @@
 """How much faster a hundred requests are as one batch than one after another.
 
-    python bench/engine_batch.py [--requests 100] [--prompts 20] [--rounds 5] [--layout streams|unified]
+    python bench/engine_batch.py [--requests 100] [--prompts 20] [--rounds 5] [--layout streams|flash|unified]
 
 The work: span edits of lines of Python's own standard library, prompts of 60 to 250 tokens, several seeds behind each,
 on the embedded model; new prompts in every round. All sides run in this process in alternating rounds, on the same
@@ -250,7 +250,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--layout", choices=("streams", "unified"), default="streams")
+    parser.add_argument("--layout", choices=("streams", "flash", "unified"), default="streams")
     parser.add_argument("--high-level", action="store_true", help="also measure Llama.create_completion")
     return parser.parse_args()
 

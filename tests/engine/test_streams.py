@@ -25,7 +25,7 @@ class Machine:
 
     def do(self, action: str, seats: set[int]) -> None:
         if action == "gather":
-            for move in self.streams.gather(sorted(seats)):
+            for move in self.streams.gather([sorted(seats)]):
                 assert move.source in self.held, "moved an empty stream"
                 assert move.target not in self.held, "moved onto something"
                 self.held[move.target] = self.held.pop(move.source)
@@ -81,3 +81,26 @@ def test_a_hole_costs_one_move() -> None:
     machine.do("empty", {2})
     machine.do("gather", set(range(8)) - {2})
     assert machine.moves == 1
+
+
+def test_groups_lie_one_behind_another() -> None:
+    """Seats that decode, and those with two tokens each, whoever lay where before."""
+    machine = Machine()
+    machine.do("fill", set(range(9)))
+    for groups in ([[8, 1], [0, 7, 4]], [[0, 7, 4], [8, 1, 2]], [[5], [6], [3]]):
+        for move in machine.streams.gather(groups):
+            machine.held[move.target] = machine.held.pop(move.source)
+        start = 0
+        for group in groups:
+            assert {machine.streams.of(seat) for seat in group} == set(range(start, start + len(group)))
+            start += len(group)
+        assert machine.held == {machine.streams.of(seat): seat for seat in range(9)}
+
+
+def test_an_empty_seat_is_filled_where_it_is_wanted() -> None:
+    """Into an empty stream among those that are wanted, if there is one; a seat that holds something stays."""
+    machine = Machine()
+    machine.do("fill", {0, 1, 5})
+    assert machine.streams.fill(7, range(4)) == 2
+    assert machine.streams.fill(8, range(2)) == machine.streams.of(8) >= 3
+    assert machine.streams.fill(5, range(4)) == 5

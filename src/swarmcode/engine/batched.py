@@ -15,7 +15,7 @@ from swarmcode.engine.answer import Answer
 from swarmcode.engine.news import Feed, Letter, Post
 from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
 from swarmcode.engine.worker import Backend, Job, Outcome, Worker
-from swarmcode.errors import EngineLost, SwarmcodeError, UsageError
+from swarmcode.errors import EngineLost, UsageError
 
 _KNOWN_TEXTS = 256
 """Texts whose tokens are remembered: shared heads come again and again."""

@@ -8,7 +8,8 @@ from typing import Literal
 
 from swarmcode.engine.step import Capacity
 
-Layout = Literal["streams", "unified"]
+Layout = Literal["streams", "flash", "unified"]
+"""How sequences lie in the KV cache; `llama.py` says what each is."""
 
 STREAM_CONTEXT = 640
 """Longest context, in tokens, for which streams are chosen."""
@@ -47,9 +48,9 @@ class Wish:
     @property
     def pool(self) -> int:
         """Tokens that the cache must hold so that nothing is cut for want of memory; no spare seats counted."""
-        if self.laid_out == "streams":
+        if self.laid_out != "unified":
             return self.agents * self.context
-        return self.cells or self.context + self.agents * PRIVATE_CELLS
+        return self.cells or self.context + self.agents * min(PRIVATE_CELLS, self.context)
 
 
 def affordable(memory: int, weights: int, cell_bytes: int) -> int:
@@ -62,7 +63,7 @@ def capacity(wish: Wish, room: int) -> Capacity | None:
     if room < min(wish.context, LEAST_CONTEXT):
         return None
     seats = min(MAX_SEATS, wish.agents + SPARE_SEATS)
-    if wish.laid_out == "streams":
+    if wish.laid_out != "unified":
         seats = max(wish.agents, min(seats, room // wish.context))
         cells = seats * wish.context
     else:

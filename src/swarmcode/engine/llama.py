@@ -3,12 +3,14 @@
 The KV cache has one of two layouts; both were measured with the embedded model on two CPU cores:
 
 - `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, and with
-  the care that `_StreamCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
+  the care that `ExactCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
   whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64). The faster
   one while sequences have some hundred tokens, and chosen for those.
-- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention. Several
-  times faster behind long shared prefixes, and the only one that has room for them. Sums are taken in the order in
-  which the cells happen to lie: probabilities differ by a thousandth from run to run, and 1 to 3 of 100 answers.
+- `flash`: as `streams`, with flash attention and without that care: the faster one behind shared prefixes of more
+  tokens, while all streams fit into memory.
+- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention. The
+  only one that has room for long shared prefixes. Sums are taken in the order in which the cells happen to lie:
+  probabilities differ by a thousandth from run to run, and 1 to 3 of 100 answers.
 
 Not covered: llama.cpp aborts the process where its own invariants break, and nothing here can catch that.
 """
@@ -17,9 +19,9 @@ import asyncio
 import ctypes
 import os
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,11 +31,10 @@ from numpy.typing import NDArray
 from swarmcode.engine import budget, machine
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.budget import Layout, Wish
-from swarmcode.engine.cache import Change, Copy
 from swarmcode.engine.call import Call
+from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.step import Capacity, Step
-from swarmcode.engine.streams import Streams
 from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import EngineLost, ModelError, UsageError
 
@@ -46,7 +47,11 @@ if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
 import llama_cpp.llama_cpp as lib
 from llama_cpp import llama_grammar
 
-_FLASH = {"streams": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED, "unified": lib.LLAMA_FLASH_ATTN_TYPE_AUTO}
+_FLASH = {
+    "streams": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    "flash": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "unified": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,9 +123,7 @@ class LlamaBackend:
         except ModelError:
             lib.llama_model_free(self._model)
             raise
-        memory = lib.llama_get_memory(self._context)
-        streams = self._layout == "streams"
-        self._cells = _StreamCells(memory, self.capacity.seats) if streams else _UnifiedCells(memory)
+        self._cells = _cells(self._layout, _Memory(lib.llama_get_memory(self._context)), self.capacity.seats)
         self._batch = _Batch(self.capacity.chunk + 1)
 
     def _open_context(self, threads: int) -> Any:
@@ -178,10 +181,8 @@ class LlamaBackend:
             return LlamaGrammar(self._vocab, self.vocabulary, schema)
 
     def run(self, step: Step) -> Sequence[NDArray[np.float32]]:
-        for change in step.changes:
-            self._cells.apply(change)
         rows: dict[int, NDArray[np.float32]] = {}
-        calls = self._cells.calls(step) if step.tokens else []
+        calls = self._cells.calls(step)
         for number, call in enumerate(calls, 1):
             wanted = self._batch.fill(call)
             code = lib.llama_decode(self._context, self._batch.struct)
@@ -210,63 +211,23 @@ class LlamaBackend:
             raise EngineLost("the engine was closed", "run it again")
 
 
-class _UnifiedCells:
-    """One pool of cells: seats are llama.cpp's sequence ids, and what they share is stored once."""
+class _Memory:
+    """Implements `cells.Memory`."""
 
     def __init__(self, memory: Any) -> None:
         self._memory = memory
 
-    def apply(self, change: Change) -> None:
-        if isinstance(change, Copy):
-            lib.llama_memory_seq_cp(self._memory, change.source, change.target, 0, change.length)
-        else:
-            lib.llama_memory_seq_rm(self._memory, change.seat, change.length, -1)
+    def copy(self, source: int, target: int, length: int = -1) -> None:
+        lib.llama_memory_seq_cp(self._memory, source, target, -1 if length < 0 else 0, length)
 
-    def calls(self, step: Step) -> list[Call]:
-        return [Call.of(step, step.seats)]
+    def cut(self, sequence: int, length: int) -> None:
+        lib.llama_memory_seq_rm(self._memory, sequence, length, -1)
 
 
-class _StreamCells:
-    """A stream of cells for each seat, and one more for a companion.
-
-    What must not show in the answers: llama.cpp cuts sequences of unequal length into pieces, and its kernels sum one
-    token otherwise than several, and one sequence otherwise than several. So only sequences with equally many tokens
-    are computed together, and one that decodes by itself is accompanied by a token that nobody asked for.
-    """
-
-    def __init__(self, memory: Any, seats: int) -> None:
-        self._memory = memory
-        self._streams = Streams(seats + 1)
-        self._companion = seats
-
-    def apply(self, change: Change) -> None:
-        if isinstance(change, Copy):
-            source, target = self._streams.of(change.source), self._streams.fill(change.target)
-            lib.llama_memory_seq_cp(self._memory, source, target, -1, -1)  # streams are only ever copied whole
-            lib.llama_memory_seq_rm(self._memory, target, change.length, -1)
-        else:
-            lib.llama_memory_seq_rm(self._memory, self._streams.of(change.seat), change.length, -1)
-            if not change.length:
-                self._streams.empty(change.seat)
-
-    def calls(self, step: Step) -> list[Call]:
-        """Decoding comes last, and with it most of the logits."""
-        lib.llama_memory_seq_rm(self._memory, self._streams.of(self._companion), -1, -1)
-        tokens = Counter(step.seats)
-        decoding = [seat for seat, count in tokens.items() if count == 1]
-        if len(decoding) == 1:
-            decoding.append(self._companion)
-            step = replace(
-                step,
-                tokens=[*step.tokens, 0],
-                positions=[*step.positions, 0],
-                seats=[*step.seats, self._companion],
-            )
-        for move in self._streams.gather(decoding):
-            lib.llama_memory_seq_cp(self._memory, move.source, move.target, -1, -1)
-            lib.llama_memory_seq_rm(self._memory, move.source, -1, -1)
-        ids = {seat: self._streams.fill(seat) for seat in tokens} | {self._companion: self._streams.of(self._companion)}
-        return Call.of(step, [ids[seat] for seat in step.seats]).by_count()
+def _cells(layout: Layout, memory: _Memory, seats: int) -> Cells:
+    if layout == "unified":
+        return UnifiedCells(memory)
+    return ExactCells(memory, seats) if layout == "streams" else StreamCells(memory, seats)
 
 
 class LlamaGrammar:
