@@ -21,8 +21,8 @@ from .prompt import END, PAD, Codec
 LM, ANSWER = 0, 1
 CORRECT = "correct"
 """Counted among the operators: the line as it was, to be left alone."""
-SHORT = 14
-"""A function of fewer lines than this is drawn in proportion to its lines."""
+SHORT = 10
+"""A function of fewer lines than this is drawn in proportion to its lines: faults of real releases are spread so."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,6 +42,7 @@ class Batch:
     kinds: Tensor
     """[M] LM or ANSWER."""
     operators: Counter[str] = field(default_factory=Counter)
+    _padded: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
     def tree_lengths(self) -> list[int]:
@@ -58,35 +59,29 @@ class Batch:
 
     def padded(self) -> tuple[Tensor, Tensor, Tensor]:
         """For attention in one call: rows [B, T] of token indices, mask [B, 1, T, T], and where each token went in [B *
-        T].
+        T]. Made on the batch's device, once: all layers share it.
 
-        Cached by the caller's batch; the padding attends to itself, so that no row of the mask is empty.
+        The padding attends to itself, so that no row of the mask is empty.
         """
-        global _last_padded
-        if _last_padded is None or _last_padded[0] is not self.tokens:
-            _last_padded = (self.tokens, self._pad())
-        return _last_padded[1]
+        if self._padded is None:
+            self._padded = self._pad()
+        return self._padded
 
     def _pad(self) -> tuple[Tensor, Tensor, Tensor]:
-        longest = -(-max(self.tree_lengths) // 8) * 8
-        rows = torch.zeros(len(self.trees), longest, dtype=torch.long)
-        mask = torch.eye(longest, dtype=torch.bool).repeat(len(self.trees), 1, 1)
-        flat, start = [], 0
-        for row, (trunk, count, length) in enumerate(self.trees):
-            size = trunk + count * length
-            rows[row, :size] = torch.arange(start, start + size)
-            owner = torch.cat(
-                (torch.zeros(trunk, dtype=torch.long), torch.arange(1, count + 1).repeat_interleave(length))
-            )
-            sees = (owner[None, :] == 0) | (owner[None, :] == owner[:, None])
-            mask[row, :size, :size] = sees & torch.ones(size, size, dtype=torch.bool).tril()
-            flat.append(row * longest + torch.arange(size))
-            start += size
-        device = self.tokens.device
-        return rows.to(device), mask.unsqueeze(1).to(device), torch.cat(flat).to(device)
-
-
-_last_padded: tuple[Tensor, tuple[Tensor, Tensor, Tensor]] | None = None
+        device, number = self.tokens.device, len(self.trees)
+        width = -(-max(self.tree_lengths) // 8) * 8  # the fast kernels want rows of the mask aligned
+        trunk, count, length = torch.tensor(self.trees).to(device, non_blocking=True).T.unsqueeze(2)
+        size, column = trunk + count * length, torch.arange(width, device=device)
+        start = size.cumsum(0) - size
+        inside = column < size
+        rows = torch.where(inside, start + column, 0)
+        branch = torch.where(column < trunk, 0, 1 + (column - trunk) // length)  # 0 is the trunk
+        sees = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+        causal = column[None, :] <= column[:, None]
+        mask = sees & causal & inside[:, None, :] | torch.eye(width, dtype=torch.bool, device=device)
+        tree = torch.arange(number, device=device).repeat_interleave(size.squeeze(1), output_size=len(self.tokens))
+        flat = torch.arange(len(self.tokens), device=device) + (tree * width - start.squeeze(1)[tree])
+        return rows, mask.unsqueeze(1), flat
 
 
 @dataclass(slots=True, kw_only=True)
@@ -122,6 +117,11 @@ def tree(codec: Codec, code: Code, faults: list[Fault]) -> Tree | None:
     )
 
 
+def keep(text: str, rng: random.Random) -> bool:
+    """Whether a drawn function is used: a third of all have two lines, and most real faults sit in longer ones."""
+    return rng.random() * SHORT < text.count("\n") + 1
+
+
 class Batches:
     """Endless batches from function texts."""
 
@@ -155,7 +155,7 @@ class Batches:
     def _draw(self, rng: random.Random) -> Code:
         while True:
             text = rng.choice(self.texts)
-            if rng.random() * SHORT > text.count("\n"):  # short functions are many and teach little
+            if not keep(text, rng):
                 continue
             try:
                 return Code(text)

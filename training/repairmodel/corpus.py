@@ -1,299 +1,134 @@
-"""The corpus: fetch the listed packages, read the functions of their wheels and of the standard library, keep projects
-apart.
+"""The corpus: functions of the listed packages and of the standard library, held-out projects apart.
 
-    python -m repairmodel.corpus fetch --data DIR     pip download --no-deps of every line of packages.txt python -m
-    repairmodel.corpus build --data DIR     wheels + standard library -> DIR/{train,held-out}.jsonl python -m
-    repairmodel.corpus check --data DIR     proves that no benchmark and no example of this repository is in it
+    python -m repairmodel.corpus fetch --data DIR     pip download --no-deps of every line of packages.txt
+    python -m repairmodel.corpus build --data DIR     wheels + standard library -> DIR/{train,held-out}.jsonl
+    python -m repairmodel.corpus check --data DIR     exits 1 for what is not listed, not licensed so, or excluded
 
-`check` covers whole projects (the names below), the program names of QuixBugs, and near-copies of functions in
-examples/. It does not compare with the text of PyPIBugs, which is published as links to commits only.
+`check` proves what `exclusions.py` promises, that every project is in packages.txt for this use, and that every wheel
+declares the licence that packages.txt gives it.
 """
 
 import argparse
 import json
+import multiprocessing
 import random
-import re
 import subprocess
 import sys
-import sysconfig
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from .exclusions import BENCHMARKS, Examples, quixbugs
 from .functions import fingerprint, functions
+from .packages import HERE, Package, licence_problem, packages
+from .sources import library_sources, normalised, wheel_sources, wheels
 
-HERE = Path(__file__).resolve().parent.parent
-LIST = HERE / "packages.txt"
 EXAMPLES = HERE.parent / "examples"
-
-# Whole projects of public repair benchmarks are never read, whatever packages.txt says.
-SWE_BENCH = frozenset(
-    [
-        "astropy",
-        "django",
-        "flask",
-        "matplotlib",
-        "pylint",
-        "pytest",
-        "requests",
-        "scikit-learn",
-        "seaborn",
-        "sphinx",
-        "sympy",
-        "xarray",
-    ]
-)
-BUGSINPY = frozenset(
-    [
-        "ansible",
-        "ansible-core",
-        "black",
-        "cookiecutter",
-        "fastapi",
-        "httpie",
-        "keras",
-        "luigi",
-        "matplotlib",
-        "pandas",
-        "pysnooper",
-        "sanic",
-        "scrapy",
-        "spacy",
-        "thefuck",
-        "tornado",
-        "tqdm",
-        "youtube-dl",
-    ]
-)
-QUIXBUGS = frozenset(
-    [
-        "bitcount",
-        "breadth_first_search",
-        "bucketsort",
-        "depth_first_search",
-        "detect_cycle",
-        "find_first_in_sorted",
-        "find_in_sorted",
-        "flatten",
-        "gcd",
-        "get_factors",
-        "hanoi",
-        "is_valid_parenthesization",
-        "kheapsort",
-        "knapsack",
-        "kth",
-        "lcs_length",
-        "levenshtein",
-        "lis",
-        "longest_common_subsequence",
-        "max_sublist_sum",
-        "mergesort",
-        "minimum_spanning_tree",
-        "next_palindrome",
-        "next_permutation",
-        "pascal",
-        "possible_change",
-        "powerset",
-        "quicksort",
-        "reverse_linked_list",
-        "rpn_eval",
-        "shortest_path_length",
-        "shortest_path_lengths",
-        "shortest_paths",
-        "shunting_yard",
-        "sieve",
-        "sqrt",
-        "subsequences",
-        "to_base",
-        "topological_ordering",
-        "wrap",
-    ]
-)
-SKIPPED_PARTS = frozenset(
-    """
-    test tests testing _vendor vendor vendored _vendored_packages third_party thirdparty extern externals idlelib
-    lib2to3 turtledemo docs examples ensurepip _distutils_hack site-packages dist-packages
-    """.split()
-)
 PER_PROJECT = 4000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Package:
-    """A line of packages.txt."""
-
-    name: str
-    version: str
-    licence: str
-    use: str
-
-
-def packages() -> list[Package]:
-    """The committed list. Raises ValueError for a benchmark's project."""
-    found = []
-    for line in LIST.read_text().splitlines():
-        if line and not line.startswith("#"):
-            pinned, licence, use = line.split()
-            name, version = pinned.split("==")
-            if name.lower() in SWE_BENCH | BUGSINPY:
-                raise ValueError(f"packages.txt: {name} is a project of a public benchmark")
-            found.append(Package(name=name, version=version, licence=licence, use=use))
-    return found
+"""Functions of one project at most, drawn at random, so that no project's habits prevail."""
+USES = ("held-out", "train")
+Record = dict[str, str]
 
 
 def fetch(data: Path) -> None:
     """Download what is not there yet; nothing is installed and no code of a package runs."""
-    wheels = data / "wheels"
-    wheels.mkdir(parents=True, exist_ok=True)
-    for package in packages():
-        stem = re.sub(r"[-_.]+", "[-_.]+", package.name)
-        if not any(
-            re.match(rf"{stem}-{re.escape(package.version)}-", wheel.name, re.IGNORECASE)
-            for wheel in wheels.glob("*.whl")
-        ):
-            pinned = f"{package.name}=={package.version}"
-            subprocess.run(
-                [
-                    sys.executable,
-                    "-m",
-                    "pip",
-                    "download",
-                    "-q",
-                    "--no-deps",
-                    "--only-binary",
-                    ":all:",
-                    "-d",
-                    wheels,
-                    pinned,
-                ],
-                check=True,
-            )
+    folder = data / "wheels"
+    folder.mkdir(parents=True, exist_ok=True)
+    there = wheels(folder)
+    missing = [f"{p.name}=={p.version}" for p in packages() if (normalised(p.name), p.version) not in there]
+    if missing:
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+        subprocess.run([*command, "-d", folder, *missing], check=True)
 
 
-def wheel_sources(wheel: Path) -> Iterator[tuple[str, str]]:
-    """(path, text) of the Python files of a wheel that are neither tests nor vendored."""
-    with zipfile.ZipFile(wheel) as archive:
-        for name in sorted(archive.namelist()):
-            if usable(name):
-                yield name, archive.read(name).decode("utf-8", errors="replace")
-
-
-def library_sources() -> Iterator[tuple[str, str]]:
-    """The same for the standard library of the running Python."""
-    root = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(root.rglob("*.py")):
-        if usable(path.relative_to(root).as_posix()):
-            yield path.relative_to(root).as_posix(), path.read_text(encoding="utf-8", errors="replace")
-
-
-def usable(path: str) -> bool:
-    """Whether a file is a project's own code."""
-    parts = path.split("/")
-    name = parts[-1]
-    return (
-        name.endswith(".py")
-        and not SKIPPED_PARTS & set(parts)
-        and not name.startswith(("test_", "conftest"))
-        and not name.endswith("_test.py")
-    )
-
-
-def read(project: str, sources: Iterable[tuple[str, str]], seen: set[str]) -> Iterator[dict[str, str]]:
-    """Records of functions not seen before."""
-    for path, source in sources:
+def read(job: tuple[str, Path | None]) -> tuple[str, list[Record]]:
+    """The functions of a project (normalised name, wheel; None for the standard library), with their fingerprints."""
+    name, wheel = job
+    found = []
+    for path, source in wheel_sources(wheel) if wheel else library_sources():
         try:
-            found = list(functions(source))
+            texts = list(functions(source))
         except (SyntaxError, ValueError, RecursionError):
             continue
-        for name, text in found:
-            mark = fingerprint(text)
-            if mark not in seen and name.rsplit(".", 1)[-1] not in QUIXBUGS:
-                seen.add(mark)
-                yield {"project": project, "path": path, "name": name, "text": text}
-
-
-def build(data: Path, seed: int = 0) -> dict[str, Counter[str]]:
-    """Write train.jsonl and held-out.jsonl; held-out projects are read first, so that a copy in a training project is
-    dropped.
-    """
-    listed = {re.sub(r"[-_.]+", "-", p.name).lower(): p for p in packages()}
-    seen = {fingerprint(text) for text in example_functions()}
-    rng = random.Random(seed)
-    counts: dict[str, Counter[str]] = {}
-    wheels = {
-        re.sub(r"[-_.]+", "-", wheel.name.split("-")[0]).lower(): wheel
-        for wheel in sorted((data / "wheels").glob("*.whl"))
-    }
-    for use in ("held-out", "train"):
-        counts[use] = Counter()
-        projects = [
-            (name, wheel_sources(wheels[name])) for name, p in sorted(listed.items()) if p.use == use and name in wheels
+        found += [
+            {"project": name, "path": path, "name": function, "text": text, "mark": fingerprint(text)}
+            for function, text in texts
         ]
-        if use == "train":
-            projects.append(("python", library_sources()))
-        with (data / f"{use}.jsonl").open("w") as out:
-            for name, sources in projects:
-                records = list(read(name, sources, seen))
-                rng.shuffle(records)
-                for record in records[:PER_PROJECT]:
-                    counts[use][name] += 1
-                    out.write(json.dumps(record) + "\n")
+    return name, found
+
+
+def fresh(records: Iterable[Record], seen: set[str], examples: Examples) -> Iterator[Record]:
+    """Records of functions that were not seen before and that nothing forbids; `seen` grows."""
+    for record in records:
+        mark = record.pop("mark")
+        if mark not in seen and not quixbugs(record["name"]) and not examples.near(record["text"]):
+            seen.add(mark)
+            yield record
+
+
+def build(data: Path, seed: int = 0, processes: int = 2) -> dict[str, Counter[str]]:
+    """Write train.jsonl and held-out.jsonl; held-out projects are read first, so that a copy in a training project is
+    dropped. Raises KeyError for a listed package that was not fetched.
+    """
+    examples = Examples(EXAMPLES)
+    seen = {fingerprint(text) for text in examples.texts}
+    rng = random.Random(seed)
+    there = wheels(data / "wheels")
+    counts: dict[str, Counter[str]] = {use: Counter() for use in USES}
+    with multiprocessing.Pool(processes) as pool:
+        for use in USES:
+            jobs: list[tuple[str, Path | None]] = sorted(
+                (normalised(p.name), there[normalised(p.name), p.version]) for p in packages() if p.use == use
+            )
+            if use == "train":
+                jobs.append(("python", None))
+            with (data / f"{use}.jsonl").open("w") as out:
+                for name, found in pool.imap(read, jobs):
+                    records = list(fresh(found, seen, examples))
+                    rng.shuffle(records)
+                    counts[use][name] = len(records[:PER_PROJECT])
+                    out.writelines(json.dumps(record) + "\n" for record in records[:PER_PROJECT])
     return counts
 
 
-def load(path: Path) -> list[dict[str, str]]:
+def load(path: Path) -> list[Record]:
     """Records of a built file."""
     with path.open() as lines:
         return [json.loads(line) for line in lines]
 
 
-def example_functions() -> list[str]:
-    """Functions of examples/, in this repository."""
-    found: list[str] = []
-    for path in sorted(EXAMPLES.rglob("*.py")) if EXAMPLES.is_dir() else []:
-        try:
-            found += [text for _, text in functions(path.read_text())]
-        except (SyntaxError, ValueError):
-            continue
-    return found
-
-
-def shingles(text: str, size: int = 8) -> set[tuple[str, ...]]:
-    """Runs of `size` code tokens."""
-    tokens = re.findall(r"\w+|[^\w\s]", text)
-    return {tuple(tokens[i : i + size]) for i in range(len(tokens) - size + 1)}
-
-
-def words(text: str) -> set[str]:
-    """Names of five letters or more."""
-    return set(re.findall(r"[A-Za-z_]\w{4,}", text))
-
-
 def check(data: Path) -> list[str]:
     """What is wrong with the corpus, empty when nothing is."""
-    listed = {re.sub(r"[-_.]+", "-", p.name).lower(): p.use for p in packages()}
-    problems: list[str] = []
-    examples = [(words(text), shingles(text)) for text in example_functions()]
-    examples = [(used, theirs) for used, theirs in examples if len(theirs) >= 10]
-    for use in ("train", "held-out"):
+    listed = {normalised(p.name): p for p in packages()}
+    examples = Examples(EXAMPLES)
+    problems = licences(data, listed)
+    for use in USES:
         for record in load(data / f"{use}.jsonl"):
-            project, where = record["project"], f"{record['project']} {record['path']} {record['name']}"
-            if project in SWE_BENCH | BUGSINPY:
-                problems.append(f"{where}: a benchmark's project")
-            if project != "python" and listed.get(project) != use:
-                problems.append(f"{where}: not listed in packages.txt for {use}")
-            if record["name"].rsplit(".", 1)[-1] in QUIXBUGS:
-                problems.append(f"{where}: has the name of a QuixBugs program")
-            used = words(record["text"])
-            near = [
-                theirs for known, theirs in examples if 3 * len(known & used) >= len(known)
-            ]  # cheap, and rules most out
-            own = shingles(record["text"]) if near else set()
-            if any(2 * len(own & theirs) > len(theirs) for theirs in near):
-                problems.append(f"{where}: more than half of a function of examples/")
+            problems += [
+                f"{record['project']} {record['path']} {record['name']}: {problem}"
+                for problem in wrong(record, use, listed, examples)
+            ]
     return problems
+
+
+def licences(data: Path, listed: dict[str, Package]) -> list[str]:
+    """What the wheels that are there say against packages.txt."""
+    there = wheels(data / "wheels")
+    found = [licence_problem(p, there[key]) for name, p in listed.items() if (key := (name, p.version)) in there]
+    return [problem for problem in found if problem]
+
+
+def wrong(record: Record, use: str, listed: dict[str, Package], examples: Examples) -> Iterator[str]:
+    """What speaks against a function."""
+    project = record["project"]
+    if project in BENCHMARKS:
+        yield "a benchmark's project"
+    if project != "python" and (project not in listed or listed[project].use != use):
+        yield f"not listed in packages.txt for {use}"
+    if quixbugs(record["name"]):
+        yield "has the name of a QuixBugs program"
+    if examples.near(record["text"]):
+        yield "more than half of a function of examples/"
 
 
 def main() -> None:
@@ -309,7 +144,7 @@ def main() -> None:
             print(f"{use}: {sum(counts.values())} functions of {len(counts)} projects; largest {counts.most_common(5)}")
     else:
         problems = check(args.data)
-        print("\n".join(problems[:50]) or "clean: listed projects only, no benchmark, no example")
+        print("\n".join(problems[:50]) or "clean: listed projects, their own licences, no benchmark, no example")
         sys.exit(bool(problems))
 
 

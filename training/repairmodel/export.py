@@ -1,6 +1,8 @@
 """Write a checkpoint as GGUF and prove that llama.cpp computes what PyTorch computes.
 
-    python -m repairmodel.export --data DIR --checkpoint FILE --out FILE.gguf [--type q8_0|f32] [--name NAME]
+    python -m repairmodel.export --data DIR --checkpoint FILE ... --out FILE.gguf [--type q8_0|f32] [--name NAME]
+
+Several checkpoints of one run are averaged.
 
 After writing, logits of real prompts with their answers are compared token by token; the command fails where they
 differ by more than the type explains. The profile is in the metadata: `swarmcode.span.version` and the sizes of the
@@ -8,9 +10,9 @@ window.
 """
 
 import argparse
+import json
 import random
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
@@ -20,49 +22,16 @@ from gguf import GGMLQuantizationType as Type
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import prompt
+from . import checkpoint, prompt
 from .batches import Batches, Tree, pack
 from .corpus import HERE, load
 from .llama import Llama
-from .model import RepairModel, Shape
-from .train import restore
+from .model import RepairModel
+from .shape import Shape
+from .weights import average, tensors
 
 DIVERGENCE = {"f32": 1e-6, "q8_0": 1e-2}
 """Largest mean Kullback-Leibler divergence from PyTorch's distribution that is accepted, in nats a token."""
-
-
-def tensors(state: dict[str, Tensor], shape: Shape) -> Iterator[tuple[str, Tensor]]:
-    """GGUF name and value of every tensor."""
-    yield "token_embd", state["embedding.weight"]
-    yield "output_norm", state["norm.weight"]
-    plain = {
-        "attn_norm": "attention_norm",
-        "ffn_norm": "mlp_norm",
-        "attn_q_a": "attention.q_a",
-        "attn_q_a_norm": "attention.q_a_norm",
-        "attn_q_b": "attention.q_b",
-        "attn_kv_a_mqa": "attention.kv_a",
-        "attn_kv_a_norm": "attention.kv_a_norm",
-        "attn_output": "attention.output",
-    }
-    dense = {"ffn_gate": "mlp.gate", "ffn_up": "mlp.up", "ffn_down": "mlp.down"}
-    sparse = {
-        "ffn_gate_inp": "mlp.router",
-        "ffn_gate_shexp": "mlp.shared.gate",
-        "ffn_up_shexp": "mlp.shared.up",
-        "ffn_down_shexp": "mlp.shared.down",
-    }
-    for number in range(shape.layers):
-        ours, theirs = f"layers.{number}.", f"blk.{number}."
-        for name, own in {**plain, **(sparse if number else dense)}.items():
-            yield theirs + name, state[f"{ours}{own}.weight"]
-        keys = state[f"{ours}attention.k_b.weight"].view(shape.heads, shape.nope, shape.kv_rank)
-        yield theirs + "attn_k_b", keys.transpose(1, 2)
-        yield theirs + "attn_v_b", state[f"{ours}attention.v_b.weight"].view(shape.heads, shape.value, shape.kv_rank)
-        if number:
-            for name in ("gate", "up", "down"):
-                yield f"{theirs}ffn_{name}_exps", state[f"{ours}mlp.{name}"]
-            yield theirs + "exp_probs_b.bias", state[f"{ours}mlp.bias"]
 
 
 def write(path: Path, state: dict[str, Tensor], shape: Shape, codec: prompt.Codec, kind: str, name: str) -> None:
@@ -128,8 +97,6 @@ def _protocol(writer: gguf.GGUFWriter) -> None:
 
 
 def _vocabulary(writer: gguf.GGUFWriter, codec: prompt.Codec) -> None:
-    import json
-
     data = json.loads(codec.tokenizer.to_str())
     pieces = [codec.tokenizer.id_to_token(i) for i in range(codec.vocabulary)]
     control = set(range(len(prompt.SPECIALS))) | set(range(codec.pointer, codec.vocabulary))
@@ -182,17 +149,18 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=HERE / "data")
-    parser.add_argument("--checkpoint", type=Path, default=HERE / "runs" / "default" / "last.pt")
+    parser.add_argument("--checkpoint", type=Path, nargs="+", default=[HERE / "runs" / "default" / "last.pt"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--type", choices=tuple(DIVERGENCE), default="q8_0")
     parser.add_argument("--name", default="swarmcode-repair")
     args = parser.parse_args()
-    saved = restore(args.checkpoint, torch.device("cpu"))
-    shape = Shape(**saved["shape"])
+    saved_all = [checkpoint.load(path, torch.device("cpu")) for path in args.checkpoint]
+    saved = saved_all[-1]
+    shape, state = Shape(**saved["shape"]), average([each["model"] for each in saved_all])
     codec = prompt.Codec(args.data / "tokenizer.json")
     model = RepairModel(shape)
-    model.load_state_dict(saved["model"])
-    write(args.out, saved["model"], shape, codec, args.type, args.name)
+    model.load_state_dict(state)
+    write(args.out, state, shape, codec, args.type, args.name)
     worst, same, divergence = compare(args.out, model, codec, [r["text"] for r in load(args.data / "held-out.jsonl")])
     size, seen = args.out.stat().st_size / 1e6, saved["tokens"] / 1e6
     print(

@@ -9,7 +9,7 @@ import tokenize
 from collections.abc import Iterator
 
 MAX_LINES = 60
-MIN_LINES = 3
+MIN_LINES = 2
 MAX_CHARACTERS = 2400
 
 

@@ -1,7 +1,7 @@
 """The span-edit protocol, version 2: what the model reads and what it answers, as token ids.
 
-    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix            the prompt Pa Pb r0 r1 ... end
-    the answer: r0.. replace the tokens a..b-1 of the line
+    begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix      the prompt
+    Pa Pb r0 r1 ... end                                          the answer: r0.. replace the line's tokens a..b-1
 
 BEFORE and AFTER are the lines around the suspect line, each followed by a newline; each side, and the line, is
 tokenized by itself. The suspect line comes last, so that everything before `bug` is shared by all that is asked about

@@ -1,8 +1,8 @@
 """Real one-line fixes from consecutive releases of held-out packages.
 
-    python -m repairmodel.realfixes fetch --data DIR        the releases listed in releases.txt python -m
-    repairmodel.realfixes propose --data DIR      functions that two consecutive releases tell apart by one line ->
-    DIR/real.jsonl
+    python -m repairmodel.realfixes fetch --data DIR      the releases listed in releases.txt
+    python -m repairmodel.realfixes propose --data DIR    functions that differ in one line between two consecutive
+                                                          releases -> DIR/real.jsonl
 
 A release changes lines for many reasons. What `propose` finds is read by a person, and only what is a fix of behaviour
 is kept, with its source and licence, in `training/real.jsonl`, which evaluation reads. No code of these projects is in
@@ -20,8 +20,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .corpus import HERE, packages, usable, wheel_sources
 from .functions import functions
+from .packages import HERE, packages
+from .sources import usable, wheel_sources
 
 RELEASES = HERE / "releases.txt"
 

@@ -12,11 +12,14 @@ pytest.importorskip("gguf", reason="gguf is not installed (training/requirements
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (training/requirements.txt)")
 
 from repairmodel import tokenizer
-from repairmodel.evaluate import Case, Proposer, span_of
+from repairmodel.cases import Case
+from repairmodel.evaluate import span_of
 from repairmodel.export import compare, write
 from repairmodel.llama import Llama
-from repairmodel.model import RepairModel, Shape
+from repairmodel.model import RepairModel
 from repairmodel.prompt import Codec
+from repairmodel.proposer import Proposer
+from repairmodel.shape import Shape
 from repairmodel.spans import SpanV2, pointer_mask
 
 SHAPE = Shape(vocabulary=1024, width=64, layers=3, q_rank=32, kv_rank=32, dense=64, experts=4, used=2, expert=32)

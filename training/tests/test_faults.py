@@ -2,6 +2,7 @@
 
 import ast
 import random
+from collections import Counter
 
 import pytest
 
@@ -155,3 +156,18 @@ def test_what_is_not_one_ascii_function_is_refused(text: str) -> None:
     """Columns are both bytes and characters, and there is one function to break."""
     with pytest.raises((ValueError, SyntaxError)):
         Code(text)
+
+
+def test_a_place_is_not_filled_with_what_every_place_offers() -> None:
+    """What is offered almost everywhere is drawn near its small weight, not as often as it is offered."""
+    code = Code(LONG)
+    offered = {name: len(faults) for name, faults in find_all(code, random.Random(0)).items()}
+    drawn = Counter(
+        fault.operator
+        for seed in range(60)
+        for group in sample(code, random.Random(seed), trees=2, branches=6)
+        for fault in group
+    )
+    for name in ("constant type", "self"):
+        assert offered[name] / sum(offered.values()) > 0.03
+        assert drawn[name] / drawn.total() < 0.02

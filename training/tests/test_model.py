@@ -13,10 +13,13 @@ pytest.importorskip("tokenizers", reason="tokenizers is not installed (training/
 import torch.nn.functional as F
 
 from repairmodel import tokenizer, train
+from repairmodel.attention import attend_by_tree, attend_padded
 from repairmodel.batches import ANSWER, Batches, Tree, pack
-from repairmodel.model import Grouped, RepairModel, Shape, attend_by_tree, attend_padded, grouped_cuda
+from repairmodel.experts import Experts, Grouped, grouped_cuda
+from repairmodel.model import RepairModel
 from repairmodel.optim import orthogonal
 from repairmodel.prompt import BEGIN, BUG, END, FIX, POINTERS, REST, Codec
+from repairmodel.shape import Shape
 
 SMALL = Shape(vocabulary=1024, width=64, layers=2, q_rank=32, kv_rank=32, dense=64, experts=4, used=2, expert=32)
 FUNCTIONS = [
@@ -158,6 +161,33 @@ def test_batches_are_pure_functions_of_their_index(codec: Codec) -> None:
     assert torch.equal(first.tokens, second.tokens)
     assert torch.equal(first.targets, second.targets)
     assert (first.kinds == ANSWER).any()
+
+
+@pytest.mark.parametrize(
+    ("step", "minutes", "share"),
+    [
+        (0, 0.0, 0.1),  # warming up
+        (20, 0.0, 1.0),
+        (75, 0.0, 0.5),  # halfway from --decay-from to --steps
+        (100, 0.0, 0.0),
+        (20, 50.0, 1.0),
+        (20, 55.0, 0.5),  # halfway through the last --decay-minutes
+        (20, 61.0, 0.0),
+    ],
+)
+def test_the_rate_falls_with_steps_or_with_minutes(step: int, minutes: float, share: float) -> None:
+    """Whichever end comes first is approached linearly."""
+    args = argparse.Namespace(warm=10, steps=100, decay_from=50, minutes=60.0, decay_minutes=10.0)
+    assert train.rate(step, minutes, args) == pytest.approx(share)
+
+
+def test_steering_moves_selection_towards_idle_experts() -> None:
+    """The bias of a crowded expert falls, that of an idle one rises, and the load is counted afresh."""
+    experts = Experts(SMALL)
+    experts.load.copy_(torch.tensor([10.0, 2.0, 4.0, 0.0]))
+    assert float(experts.steer(0.01)) == 2.5
+    assert torch.allclose(experts.bias, torch.tensor([-0.01, 0.01, 0.0, 0.01]))
+    assert not experts.load.any()
 
 
 def arguments(data: Path, out: Path, *more: str) -> argparse.Namespace:

@@ -8,9 +8,12 @@ import random
 from collections import Counter
 from pathlib import Path
 
+from ..batches import keep
 from ..corpus import HERE, load
 from . import catalogue
 from .code import Code
+
+LEAST, MOST = 0.02, 30.0
 
 
 def shares(codes: list[Code], seed: int) -> Counter[str]:
@@ -28,9 +31,10 @@ def main() -> None:
     parser.add_argument("--functions", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=4)
     args = parser.parse_args()
-    texts = [record["text"] for record in load(args.data / "train.jsonl") if record["text"].count("\n") > 6]
+    rng = random.Random(0)
+    texts = [text for record in load(args.data / "train.jsonl") if keep(text := record["text"], rng)]
     codes = []
-    for text in random.Random(0).sample(texts, args.functions):
+    for text in rng.sample(texts, args.functions):
         try:
             codes.append(Code(text))
         except (SyntaxError, ValueError):
@@ -41,7 +45,7 @@ def main() -> None:
         for operator in catalogue.CATALOGUE:
             seen = (counts[operator.name] + 1) / counts.total()
             factor = catalogue.DRAW.get(operator.name, 1.0) * (operator.weight / total / seen) ** 0.7
-            catalogue.DRAW[operator.name] = round(min(12.0, max(0.1, factor)), 2)
+            catalogue.DRAW[operator.name] = round(min(MOST, max(LEAST, factor)), 2)
     print(catalogue.DRAW)
     counts = shares(codes, 99)
     for operator in catalogue.CATALOGUE:

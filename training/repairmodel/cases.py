@@ -1,0 +1,87 @@
+"""What is evaluated on: faults put into functions of held-out projects, and real one-line fixes.
+
+Operators are drawn by their weights in the catalogue, then a function that offers the drawn one. (The other way round,
+a function and then one of its faults, gives common operators several times their weight and rare ones almost none.)
+"""
+
+import json
+import random
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from .batches import keep
+from .corpus import Record
+from .faults import CATALOGUE, Code, Fault, Operator
+from .faults.catalogue import BY_NAME, find
+
+TRIES = 3000
+"""Functions that are looked through for one that offers an operator, before the operator is passed over."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Case:
+    """A faulty function: its lines, which one is at fault, and what the whole should be."""
+
+    kind: str
+    """Class of the operator, by which results are reported."""
+    lines: list[str]
+    line: int
+    wanted: str
+    source: str
+
+
+def by_weight(operators: Sequence[Operator], count: int, rng: random.Random) -> list[Operator]:
+    """`count` operators, each as often as its weight says, up to one (systematic sampling), in random order."""
+    bounds = list(accumulate(operator.weight for operator in operators))
+    step, offset = bounds[-1] / count, rng.random()
+    drawn = [operators[min(bisect(bounds, (number + offset) * step), len(operators) - 1)] for number in range(count)]
+    rng.shuffle(drawn)
+    return drawn
+
+
+def cases(records: Sequence[Record], count: int, seed: int) -> list[Case]:
+    """Faults of as many functions, drawn as training draws them: short functions in proportion to their lines."""
+    rng = random.Random(seed)
+    order = [record for record in rng.sample(records, len(records)) if keep(record["text"], rng)]
+    parsed: dict[int, Code | None] = {}
+    used: set[int] = set()
+    found: list[Case] = []
+    for operator in by_weight(CATALOGUE, count, rng):
+        start = rng.randrange(max(1, len(order)))
+        for step in range(min(TRIES, len(order))):
+            at = (start + step) % len(order)
+            if at not in parsed:
+                parsed[at] = _parse(order[at]["text"])
+            code = parsed[at]
+            offers = [f for f in find(operator, code, rng) if code.valid(f)] if code and at not in used else []
+            if code and offers:
+                used.add(at)
+                found.append(case(code, rng.choice(offers), f"{order[at]['project']}:{order[at]['name']}"))
+                break
+    return found
+
+
+def _parse(text: str) -> Code | None:
+    try:
+        return Code(text)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def case(code: Code, fault: Fault, source: str) -> Case:
+    """The fault as something to repair."""
+    lines = code.faulty(fault).split("\n")
+    return Case(
+        kind=BY_NAME[fault.operator].kind, lines=lines, line=fault.head, wanted="\n".join(code.lines), source=source
+    )
+
+
+def real_cases(path: Path) -> list[Case]:
+    """Lines of JSON with `before` (the function, cleaned), `after`, `line` and `source`."""
+    return [
+        Case(kind="real", lines=r["before"].split("\n"), line=r["line"], wanted=r["after"], source=r["source"])
+        for r in (json.loads(row) for row in path.read_text().splitlines())
+    ]
