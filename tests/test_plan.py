@@ -42,6 +42,19 @@ def test_failures_of_one_file_are_one_subtask() -> None:
     assert plan.mode == "instant"
 
 
+def test_an_agent_that_looks_around_may_write_all_files() -> None:
+    """Where it is alone: what it has to find is not among the suspects, perhaps. The plan says why."""
+    tools = Effort(protocols=("tools", "blocks"))
+    plan = make_plan(Evidence(suspects={"t1": ()}, files=FILES - TESTS), tools)
+    assert (plan.mode, plan.widths, plan.subtasks[0].writes) == ("agent", (1,), frozenset({"a.py", "b.py"}))
+    assert plan.why.endswith("looks around with tools because the evidence is weak")
+    many = tuple(suspect(f"{name}.py", line) for name in "abcd" for line in range(9))
+    assert make_plan(Evidence(suspects={"t1": many}), tools).mode == "agent"
+    assert make_plan(Evidence(suspects={"t1": many[:27]}), tools).mode == "thinking"
+    asked = make_plan(EVIDENCE, Effort(mode="agent", protocols=("tools", "blocks")))
+    assert [task.writes for task in asked.subtasks] == [frozenset({"a.py"}), frozenset({"b.py"})]
+
+
 def test_numbers_go_on_through_a_run() -> None:
     """A second plan of the same run repeats no id."""
     assert [task.id for task in make_plan(EVIDENCE, Effort(), first=3).subtasks] == ["3", "4"]

@@ -30,6 +30,18 @@ PROMPTS = {
     },
     "edit-pointer": {"path": "shop.py", "line": 12, "symbol": "total"},
     "edit-malformed": {"complaint": "block 1 names no file"},
+    "tools-system": {},
+    "tools-task": {
+        "issue": "Totals are wrong.\n\nThey are one too low.",
+        "goal": "tests/test_shop.py::test_total passes",
+        "failures": [FAILURE],
+        "suspects": [SUSPECT],
+        "writes": ["shop.py", "tax.py"],
+        "count": 2,
+    },
+    "tools-malformed": {"complaint": "A tool call has no name; its form is functions.NAME:IDX."},
+    "tools-cut": {},
+    "tools-idle": {},
     "plan-system": {},
     "plan-task": {
         "issue": "Totals are wrong.",

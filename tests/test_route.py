@@ -30,6 +30,17 @@ def test_auto_follows_the_work() -> None:
     assert choose_mode("auto", protocols=("span",), subtasks=1, sharp=False) == "instant"
     assert choose_mode("auto", protocols=("blocks",), subtasks=1, sharp=True) == "instant"
     assert choose_mode("auto", protocols=("blocks",), subtasks=1, sharp=False) == "thinking"
+    assert choose_mode("auto", protocols=("tools", "blocks"), subtasks=1, sharp=False) == "thinking"
+
+
+def test_auto_looks_around_where_the_evidence_is_weak() -> None:
+    """If the model has tools; where it has none, it does what it can."""
+    assert choose_mode("auto", protocols=("tools", "blocks"), subtasks=1, sharp=False, weak=True) == "agent"
+    assert choose_mode("auto", protocols=("tools", "blocks"), subtasks=1, sharp=True, weak=True) == "instant"
+    assert choose_mode("auto", protocols=("tools", "blocks"), subtasks=2, sharp=True, weak=True) == "swarm"
+    assert choose_mode("auto", protocols=("blocks",), subtasks=1, sharp=False, weak=True) == "thinking"
+    assert choose_mode("auto", protocols=("span",), subtasks=1, sharp=False, weak=True) == "instant"
+    assert choose_mode("agent", protocols=("tools", "blocks"), subtasks=3, sharp=True) == "agent"
 
 
 @pytest.mark.parametrize(("mode", "protocols"), [("thinking", ("span",)), ("agent", ("span",)), ("agent", ("blocks",))])

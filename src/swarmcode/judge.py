@@ -10,7 +10,7 @@ Candidates are tried in copies of a test runner that has started before any cand
 costs a fraction of a start. What is merged is proven in a runner of its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from swarmcode.flow import Baseline, Candidate, Changes, Outcome, SuiteRun, Verdict
@@ -62,6 +62,13 @@ async def judge(bench: Bench, candidate: Candidate, wanted: Iterable[str]) -> Ve
         runs, broke = await _confirmed(bench, box, candidate.changes, second)
         turned = (first.passing & wanted) | (second.passing & others)
         return _verdict(candidate.key, (first, *runs), wanted=wanted, turned=turned, broke=broke)
+
+
+async def look(bench: Bench, changes: Changes, tests: Sequence[str]) -> SuiteRun:
+    """Some tests on a changed tree, or all where none is named, for an agent that wants to see: no verdict. Raises
+    `SandboxLost`."""
+    async with bench.boxes.box() as box:
+        return await _run(bench, box, changes, Ask(select=tuple(tests)))
 
 
 async def prove(bench: Bench, key: str, changes: Changes, expected: Iterable[str]) -> Verdict:

@@ -22,6 +22,9 @@ FEW_LINES = 12
 SHARP = 0.6
 """The evidence is sharp where at most so many lines have at least this share of the highest suspicion."""
 
+SPREAD = 4
+"""The evidence is weak where at least so many files are suspected nearly alike, or none is."""
+
 FILES_A_SUBTASK = 6
 """Most files that one subtask may write: scope is what keeps subtasks apart."""
 
@@ -32,6 +35,8 @@ class Evidence:
 
     suspects: Mapping[str, tuple[Suspect, ...]]
     """Failing test -> where its fault may be, most suspicious first."""
+    files: frozenset[str] = frozenset()
+    """Every file that may be changed at all: the scope of an agent that looks around by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +70,22 @@ def make_plan(evidence: Evidence, effort: Effort, *, first: int = 1) -> Plan:
         _subtask(str(number), group.tests, files, evidence.suspects)
         for number, (group, files) in enumerate(zip(groups, owned, strict=True), start=first)
     )
-    return route(subtasks, effort)
+    return route(subtasks, effort, evidence.files)
 
 
-def route(subtasks: tuple[Subtask, ...], effort: Effort) -> Plan:
-    """Chooses mode and widths for subtasks, and says why in one line."""
+def route(subtasks: tuple[Subtask, ...], effort: Effort, files: frozenset[str] = frozenset()) -> Plan:
+    """Chooses mode and widths for subtasks, and says why in one line. An agent that explores, and is alone, may write
+    all of `files`: what it has to find is not among the suspects, perhaps."""
     sharp = all(_is_sharp(subtask.suspects) for subtask in subtasks)
-    mode = choose_mode(effort.mode, protocols=effort.protocols, subtasks=len(subtasks), sharp=sharp)
-    plan_widths = (1,) if mode == "thinking" else widths(effort.agents, effort.attempts)
-    return Plan(subtasks=subtasks, mode=mode, widths=plan_widths, why=_why(subtasks, plan_widths, sharp=sharp))
+    weak = any(_is_weak(subtask.suspects) for subtask in subtasks)
+    mode = choose_mode(effort.mode, protocols=effort.protocols, subtasks=len(subtasks), sharp=sharp, weak=weak)
+    plan_widths = (1,) if mode in ("thinking", "agent") else widths(effort.agents, effort.attempts)
+    why = _why(subtasks, plan_widths, sharp=sharp)
+    if mode == "agent":
+        why += ", which looks around with tools" + (" because the evidence is weak" if weak else "")
+        if len(subtasks) == 1:
+            subtasks = (replace(subtasks[0], writes=subtasks[0].writes | files),)
+    return Plan(subtasks=subtasks, mode=mode, widths=plan_widths, why=why)
 
 
 def _groups(suspects: Mapping[str, tuple[Suspect, ...]]) -> list[_Group]:
@@ -138,6 +150,14 @@ def _is_sharp(suspects: Sequence[Suspect]) -> bool:
         return False
     high = suspects[0].score * SHARP
     return sum(suspect.score >= high for suspect in suspects) <= FEW_LINES
+
+
+def _is_weak(suspects: Sequence[Suspect]) -> bool:
+    """Whether nothing is suspected, or many files are, nearly alike."""
+    if not suspects:
+        return True
+    high = suspects[0].score * SHARP
+    return len({suspect.path for suspect in suspects if suspect.score >= high}) >= SPREAD
 
 
 def _why(subtasks: tuple[Subtask, ...], waves: tuple[int, ...], *, sharp: bool) -> str:

@@ -23,19 +23,33 @@ def widths(agents: int, attempts: int) -> tuple[int, ...]:
     return tuple(waves)
 
 
-def choose_mode(choice: ModeChoice, *, protocols: tuple[str, ...], subtasks: int, sharp: bool) -> Mode:
+def choose_mode(
+    choice: ModeChoice, *, protocols: tuple[str, ...], subtasks: int, sharp: bool, weak: bool = False
+) -> Mode:
     """The mode for a plan.
 
-    `sharp`: whether the evidence points at few lines. Raises `UsageError` where the model cannot do what was asked.
+    `sharp`: whether the evidence points at few lines; `weak`: whether it points at nothing in particular, so that one
+    has to look around first. Raises `UsageError` where the model cannot do what was asked.
     """
-    speaks_text = "blocks" in protocols
-    if choice == "agent" or (choice == "thinking" and not speaks_text):
-        able = "auto, instant, thinking, swarm" if speaks_text else "auto, instant, swarm"
-        raise UsageError(f"--mode {choice}: this model cannot do that", f"choose one of: {able}")
+    able = _able(protocols)
     if choice != "auto":
+        if choice not in able:
+            raise UsageError(f"--mode {choice}: this model cannot do that", f"choose one of: {', '.join(able)}")
         return choice
     if subtasks > 1:
         return "swarm"
-    if sharp or not speaks_text:
+    if sharp or "thinking" not in able:
         return "instant"
-    return "thinking"
+    return "agent" if weak and "agent" in able else "thinking"
+
+
+def _able(protocols: tuple[str, ...]) -> tuple[ModeChoice, ...]:
+    """What can be asked of a model with these protocols."""
+    modes: dict[ModeChoice, bool] = {
+        "auto": True,
+        "instant": True,
+        "thinking": "blocks" in protocols,
+        "agent": "tools" in protocols,
+        "swarm": True,
+    }
+    return tuple(mode for mode, here in modes.items() if here)

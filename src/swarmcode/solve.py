@@ -6,10 +6,11 @@ while failing tests remain and the last round brought something, another plan is
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from swarmcode.agent.explorer import ExplorerAgent
 from swarmcode.agent.planner import propose
 from swarmcode.agent.protocol import Agent
 from swarmcode.agent.span import SpanAgent
@@ -30,13 +31,14 @@ from swarmcode.events import (
     Planned,
     Warned,
 )
-from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, Suspect, Verdict
-from swarmcode.judge import Bench, judge, prove
+from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, SuiteRun, Suspect, Verdict
+from swarmcode.judge import Bench, judge, look, prove
 from swarmcode.ledger import Ledger, joined
 from swarmcode.localise.rank import Localiser
 from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
+from swarmcode.roles import is_vendored
 from swarmcode.route import NARROW, choose_mode
 from swarmcode.sandbox.protocol import Limits
 from swarmcode.sandbox.stacked import Boxes, StackedBoxes
@@ -110,6 +112,8 @@ class Story:
             evidence = await self.localise(tree, baseline)
             plan = await self.plan(tree, baseline, evidence)
             docket = await self.search(tree, bench, plan)
+            if deeper := self.deeper(plan, docket, evidence):
+                docket = await self.search(tree, bench, deeper)
             await self.merge(bench, docket)
             if len(self.ledger.accepted) == before:
                 return "nothing that was tried is accepted by the tests"
@@ -136,14 +140,16 @@ class Story:
         with self.phase("localise"):
             suspects = await asyncio.to_thread(_suspects, self.task.issue, baseline, tree)
         self.ledger(Localised(suspects=_foremost(suspects)))
-        return Evidence(suspects=suspects)
+        checks = files_named(self.task.issue.test, tree.files)
+        files = frozenset(path for path in tree.files - checks if not is_test_file(path) and not is_vendored(path))
+        return Evidence(suspects=suspects, files=files)
 
     async def plan(self, tree: Tree, baseline: Baseline, evidence: Evidence) -> Plan:
         """The work, split: by the model where it can, else by the evidence."""
         first = 1 + sum(len(plan.subtasks) for plan in self.ledger.plans)
         with self.phase("plan"):
             plan = make_plan(evidence, self.task.effort, first=first)
-            if self.engine.profile.plans and plan.mode != "instant":
+            if self.engine.profile.plans and plan.mode not in ("instant", "agent"):
                 plan = await self.proposed(tree, baseline, evidence, first) or plan
         self.ledger(Planned(plan=plan))
         return plan
@@ -168,12 +174,23 @@ class Story:
         forbidden = frozenset(path for path in tree.files if is_test_file(path))
         forbidden |= files_named(self.task.issue.test, tree.files)
         try:
-            return route(
-                check_proposal(proposal.answer, evidence, tree.files, forbidden, first=first), self.task.effort
-            )
+            subtasks = check_proposal(proposal.answer, evidence, tree.files, forbidden, first=first)
+            return route(subtasks, self.task.effort, evidence.files)
         except ValueError as error:
             self.ledger(Warned(message=f"the model's plan does not hold ({error}): planning by the evidence alone"))
             return None
+
+    def deeper(self, plan: Plan, docket: Docket, evidence: Evidence) -> Plan | None:
+        """Where thinking brought nothing, an agent that looks around, if the model can; None where there is none."""
+        effort = self.task.effort
+        tired = plan.mode == "thinking" and effort.mode == "auto" and "tools" in effort.protocols
+        if not tired or any(docket.passed.values()):
+            return None
+        first = 1 + sum(len(plan.subtasks) for plan in self.ledger.plans)
+        deeper = make_plan(evidence, replace(effort, mode="agent"), first=first)
+        deeper = replace(deeper, why=f"thinking brought nothing: {deeper.why}")
+        self.ledger(Planned(plan=deeper))
+        return deeper
 
     async def search(self, tree: Tree, bench: Bench, plan: Plan) -> Docket:
         """Attempts and their verdicts, until every subtask is closed or exhausted."""
@@ -198,7 +215,7 @@ class Story:
             return bool(docket.passed[subtask]) and width >= min(NARROW[-1], self.task.effort.agents)
 
         hearing = Hearing(propose=propose_candidate, settled=docket.settled, closed=docket.closed, enough=enough)
-        agent = self.agent(tree, bench.baseline, plan)
+        agent = self.agent(tree, bench, plan)
         with self.phase("swarm"):
             async with asyncio.TaskGroup() as group:
                 judging = group.create_task(docket.run(self.task.workers))
@@ -206,13 +223,19 @@ class Story:
                 judging.cancel()
         return docket
 
-    def agent(self, tree: Tree, baseline: Baseline, plan: Plan) -> Agent:
-        """The agent for the best protocol that the model speaks."""
+    def agent(self, tree: Tree, bench: Bench, plan: Plan) -> Agent:
+        """The agent for the plan's mode and the best protocol that the model speaks in it."""
         if self.engine.profile.protocols[0] == "span":
             return SpanAgent(self.engine, tree, seed=self.task.seed)
-        failures = tuple(baseline.run.tests[test] for test in baseline.failing)
+        failures = tuple(bench.baseline.run.tests[test] for test in bench.baseline.failing)
         briefing = Briefing(issue=self.task.issue, failures=failures)
         attempts = self.task.effort.attempts
+        if plan.mode == "agent":
+
+            async def run_tests(changes: Changes, tests: Sequence[str]) -> SuiteRun:
+                return await look(bench, changes, tests)
+
+            return ExplorerAgent(self.engine, tree, briefing, run_tests, attempts=attempts, seed=self.task.seed)
         thinking = plan.mode == "thinking"
         return WriterAgent(self.engine, tree, briefing, thinking=thinking, attempts=attempts, seed=self.task.seed)
 

@@ -67,7 +67,8 @@ KIMI = (
     "{% if tools %}<|im_system|>tool_declare<|im_middle|>{{ tools | tojson }}<|im_end|>{% endif %}"
     "{% for m in messages %}<|im_{{ m.role }}|>{{ m.role }}<|im_middle|>{{ m.content }}{% for call in m.tool_calls %}"
     "<|tool_calls_section_begin|><|tool_call_begin|>{{ call.id }}<|tool_call_argument_begin|>"
-    "{{ call.function.arguments | tojson }}<|tool_call_end|><|tool_calls_section_end|>{% endfor %}<|im_end|>{% endfor %}"
+    "{{ call.function.arguments | tojson }}<|tool_call_end|><|tool_calls_section_end|>{% endfor %}"
+    "<|im_end|>{% endfor %}"
     "<|im_assistant|>assistant<|im_middle|>{{ '<think>' if thinking else '<think></think>' }}"
 )
 

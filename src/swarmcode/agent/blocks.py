@@ -100,21 +100,27 @@ def _replace(text: str, block: Block, number: int, path: str) -> str:
     search, replace = (part.replace("\n", line_end) for part in (block.search, block.replace))
     if (count := text.count(search)) == 1 and (text.startswith(search) or line_end + search in text):
         return text.replace(search, replace, 1)
-    lines = text.splitlines(keepends=True)
-    wanted = [line.rstrip() for line in block.search.splitlines()]
-    starts = [
-        start
-        for start in range(len(lines) - len(wanted) + 1)
-        if [line.rstrip() for line in lines[start : start + len(wanted)]] == wanted
-    ]
-    if len(starts) == 1:
-        start = starts[0]
-        return "".join([*lines[:start], replace, *lines[start + len(wanted) :]])
-    if not starts:
+    new, found = by_lines(text, block.search, replace)
+    if found == 1:
+        return new
+    if not found:
         raise MalformedAnswer(f"block {number}: its SEARCH lines do not stand in {path}; copy them exactly")
     raise MalformedAnswer(
-        f"block {number}: its SEARCH lines stand {max(count, len(starts))} times in {path}; add lines around"
+        f"block {number}: its SEARCH lines stand {max(count, found)} times in {path}; add lines around"
     )
+
+
+def by_lines(text: str, search: str, replace: str) -> tuple[str, int]:
+    """The text with the lines of `search` replaced, compared without regard to trailing space; and how often they stand
+    there: unless once, nothing is replaced."""
+    lines = text.splitlines(keepends=True)
+    bare = [line.rstrip() for line in lines]
+    wanted = [line.rstrip() for line in search.splitlines()]
+    starts = [start for start in range(len(bare) - len(wanted) + 1) if bare[start : start + len(wanted)] == wanted]
+    if len(starts) != 1:
+        return text, len(starts)
+    start = starts[0]
+    return "".join([*lines[:start], replace, *lines[start + len(wanted) :]]), 1
 
 
 def diff_of(new: Changes, tree: Tree) -> str:

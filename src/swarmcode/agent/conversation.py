@@ -1,0 +1,114 @@
+"""One agent's conversation with a model that calls tools: each turn adds to the prompt before it, until the context is
+full.
+
+What the model generated goes into the next prompt token by token, so that an engine with a cache computes no token of a
+conversation twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from swarmcode.dialect.messages import Message, Tool, Turn
+from swarmcode.dialect.prompt import Speech
+from swarmcode.dialect.reading import next_index, parse
+from swarmcode.dialect.spelling import Speller
+from swarmcode.engine.protocol import Completion, Engine, Request, Segment
+from swarmcode.flow import Usage
+
+BYTES_PER_TOKEN = 3
+"""Low estimate for code, so that what is asked is sure to fit."""
+LEAST_ANSWER = 256
+"""Tokens: an answer that has room for fewer is not asked for."""
+LONGEST_ANSWER = 4096
+IN_WORDS = "<tool_response>"
+"""What a model that is asked in words would make up after a call, if it were not stopped."""
+
+
+class ContextFull(Exception):  # an expected end
+    """There is no room for another answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came of one turn."""
+
+    turn: Turn
+    cut: bool
+    """Whether it was ended by its limit."""
+    score: float
+    """Mean log-probability of its tokens."""
+
+
+class Conversation:
+    """Turns with one model."""
+
+    def __init__(
+        self, engine: Engine, messages: Sequence[Message], tools: Sequence[Tool], *, seed: int, thinking: bool = False
+    ) -> None:
+        profile = engine.profile
+        self._engine = engine
+        self._speech = Speech(template=profile.chat_template, tools=tuple(tools))
+        self._messages = list(messages)
+        self._seed = seed
+        self._thinking = thinking
+        self._sampling = (profile.reasoning if thinking else None) or profile.sampling
+        self._prompt = self._speech.prompt(self._messages, thinking=thinking)
+        self._answer: tuple[int, ...] = ()
+        self._tokens = _estimated(self._prompt)
+        self._calls = 0
+        self.usage = Usage()
+        self.steps = 0
+
+    async def ask(self) -> Reply:
+        """The model's next turn. Raises `ContextFull`, `UsageError` and what the engine raises."""
+        longest = self._sampling.max_tokens if self._thinking else LONGEST_ANSWER
+        room = min(longest, self._engine.profile.context // 4, self._engine.profile.context - self._tokens)
+        if room < LEAST_ANSWER:
+            raise ContextFull
+        request = Request(
+            prompt=self._prompt,
+            sampling=replace(self._sampling, max_tokens=room),
+            seeds=(self._seed + self.steps,),
+            stop=() if self._engine.profile.dialect else (IN_WORDS,),
+        )
+        (completion,) = await self._engine.complete(request)
+        self.steps += 1
+        self.usage += completion.usage
+        used = completion.usage
+        # Some endpoints count nothing: then the estimate holds.
+        self._tokens = (used.prefilled + used.reused or self._tokens) + max(used.decoded, len(completion.tokens))
+        self._answer = completion.tokens
+        turn = self._parsed(completion)
+        self._calls = next_index(turn, self._calls)
+        self._messages.append(turn.message())
+        score = sum(completion.logprobs) / max(1, len(completion.logprobs))
+        return Reply(turn=turn, cut=completion.finish == "length", score=score)
+
+    def go_on(self, messages: Sequence[Message]) -> None:
+        """Results of the turn's calls, or what a person says to it. Raises `ModelError`."""
+        self._messages += messages
+        self._prompt = self._speech.continued(self._prompt, self._answer, self._messages, thinking=self._thinking)
+        self._tokens += sum(len(message.content.encode()) for message in messages) // BYTES_PER_TOKEN + 64
+
+    def _parsed(self, completion: Completion) -> Turn:
+        text = completion.text
+        if completion.tokens:
+            speller = Speller(
+                self._speech.dialect,
+                lambda marker: self._engine.tokenize(marker, special=True),
+                self._engine.detokenize,
+            )
+            text = speller.spelt(completion.tokens)
+        return parse(
+            self._speech.dialect, text, tools=self._speech.tools, first=self._calls, thinking=self._open_thought
+        )
+
+    @property
+    def _open_thought(self) -> bool:
+        """Whether the prompt leaves it to the model to close a thought."""
+        end = self._prompt[-1]
+        return end.special and end.text.rstrip().endswith("<think>")
+
+
+def _estimated(prompt: Sequence[Segment]) -> int:
+    return sum(len(segment.tokens) or len(segment.text.encode()) // BYTES_PER_TOKEN + 1 for segment in prompt)
