@@ -12,7 +12,7 @@ pytest.importorskip("tokenizers", reason="tokenizers is not installed (training/
 
 import torch.nn.functional as F
 
-from repairmodel import tokenizer, train
+from repairmodel import run, tokenizer, train
 from repairmodel.attention import attend_by_tree, attend_padded
 from repairmodel.batches import ANSWER, Batches, Tree, pack
 from repairmodel.experts import Experts, Grouped, grouped_cuda
@@ -178,7 +178,7 @@ def test_batches_are_pure_functions_of_their_index(codec: Codec) -> None:
 def test_the_rate_falls_with_steps_or_with_minutes(step: int, minutes: float, share: float) -> None:
     """Whichever end comes first is approached linearly."""
     args = argparse.Namespace(warm=10, steps=100, decay_from=50, minutes=60.0, decay_minutes=10.0)
-    assert train.rate(step, minutes, args) == pytest.approx(share)
+    assert run.rate(step, minutes, args) == pytest.approx(share)
 
 
 def test_steering_moves_selection_towards_idle_experts() -> None:

@@ -1,6 +1,8 @@
 """A file that was exported can be trained further: the same ids, the same logits."""
 
+import json
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ gguf = pytest.importorskip("gguf", reason="gguf is not installed (training/requi
 pytest.importorskip("tokenizers", reason="tokenizers is not installed (training/requirements.txt)")
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed (training/requirements.txt)")
 
+from repairmodel.run import Run
 from repairmodel.shape import Shape
 
 SHAPE = Shape(vocabulary=1024, width=64, layers=3, q_rank=32, kv_rank=32, dense=64, experts=4, used=2, expert=32)
@@ -17,7 +20,7 @@ TEXTS = [
     f"def f{n}(a, b):\n    c = a + {n}\n    if c > b:\n        return a - b\n    return c * {n % 4}" for n in range(40)
 ]
 
-from repairmodel import tokenizer
+from repairmodel import tokenizer, train
 from repairmodel.batches import Batches
 from repairmodel.export import write
 from repairmodel.model import RepairModel
@@ -78,6 +81,22 @@ def test_the_tokenizer_of_a_file_gives_the_same_ids(exported: tuple[Path, Repair
         assert again.decode(again.encode(text)) == codec.decode(codec.encode(text))
     names = [codec.tokenizer.id_to_token(i) for i in range(codec.vocabulary)]
     assert [again.tokenizer.id_to_token(i) for i in range(codec.vocabulary)] == names
+
+
+def test_training_goes_on_from_a_file(exported: tuple[Path, RepairModel, Codec], tmp_path: Path) -> None:
+    """`--from` starts with the sizes and weights of the file; a tokenizer of another size is refused."""
+    folder, model, _ = exported
+    for use in ("train", "held-out"):
+        (folder / f"{use}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    flags = [f"--from={folder / 'f32.gguf'}", f"--out={tmp_path}", "--device=cpu", "--batch=300", "--checks=1"]
+    started = Run(train.parser().parse_args([f"--data={folder}", *flags]))
+    state = started.model.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    tokenizer.train(TEXTS, 400).save(str(tmp_path / "tokenizer.json"))
+    for use in ("train", "held-out"):
+        shutil.copy(folder / f"{use}.jsonl", tmp_path)
+    with pytest.raises(ValueError, match="the tokenizer has 400 ids, the weights 1024"):
+        Run(train.parser().parse_args([f"--data={tmp_path}", *flags]))
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
