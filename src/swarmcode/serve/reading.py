@@ -56,7 +56,8 @@ class Reader:
     """Tools one of which has to be called: the answer is a call's JSON and nothing else, of one tool its arguments."""
 
     def whole(self, text: str) -> Spoken:
-        """What an answer says, whose control tokens are spelt out."""
+        """What an answer says, whose control tokens are spelt out. One that is words alone stays as it is; where more
+        was said, white space around the words is left out."""
         if self.must_call:
             return Spoken(calls=(self._forced(text),))
         if self.form:
@@ -65,6 +66,8 @@ class Reader:
         if (not self.tools and (turn.calls or turn.faults)) or (turn.faults and not turn.calls):
             # Nobody offered a tool, or the call is malformed: the client gets the words and judges for itself.
             return Spoken(thinking=turn.thinking, content=text.rpartition(_CLOSE)[2].strip())
+        if turn.content == text.strip():
+            return Spoken(content=text)
         calls = (SaidCall(id=call.id, name=call.name, arguments=_json(call.arguments)) for call in turn.calls)
         return Spoken(thinking=turn.thinking, content=turn.content, calls=tuple(calls))
 
@@ -89,6 +92,8 @@ class Listening:
         """Not told yet."""
         self._thinking = ""
         self._content = ""
+        self._thought = reader.opened
+        """Whether there was a thought."""
         self._state = "thinking" if reader.opened else "beginning"
         if reader.form:
             self._state = "form"
@@ -106,7 +111,7 @@ class Listening:
         if self._state == "beginning":
             self._begin()
         if self._state == "thinking":
-            thinking = self._thought()
+            thinking = self._thoughts()
         if self._state == "answering":
             content = self._words()
         self._thinking += thinking
@@ -127,10 +132,11 @@ class Listening:
         if start.startswith(_OPEN):
             self._left = start.removeprefix(_OPEN)
             self._state = "thinking"
+            self._thought = True
         elif start and not _OPEN.startswith(start):
             self._state = "answering"
 
-    def _thought(self) -> str:
+    def _thoughts(self) -> str:
         call = self._reader.dialect.opening.search(self._left)
         close = self._left.find(_CLOSE)
         if call and (close < 0 or call.start() < close):
@@ -147,11 +153,10 @@ class Listening:
         call = self._reader.dialect.opening.search(self._left)
         if call:
             self._state = "silent"
-        return self._cut(call.start() if call else _certain(self._left), strip=not self._content)
+        return self._cut(call.start() if call else _certain(self._left), strip=self._thought and not self._content)
 
     def _cut(self, end: int, *, strip: bool) -> str:
-        """Takes what is told from what is left: without white space at the end, which may be the last of it, nor at
-        the beginning of all."""
+        """Takes what is told from what is left, without white space at the end: more may follow, or a call."""
         told = self._left[:end].rstrip()
         self._left = self._left[len(told) :]
         return told.lstrip() if strip else told
@@ -166,7 +171,10 @@ def _certain(text: str) -> int:
 def _rest(whole: str, told: str) -> str:
     """What is to be told after `told`. Where the whole was read otherwise in the end, all of it: better twice than
     not."""
-    return whole.removeprefix(told) if whole.startswith(told) else whole
+    if whole.startswith(told):
+        return whole.removeprefix(told)
+    bare, begun = whole.lstrip(), told.lstrip()
+    return bare.removeprefix(begun) if bare.startswith(begun) else whole
 
 
 def _json(value: object) -> str:

@@ -19,6 +19,8 @@ HEAD_SECONDS = 15.0
 IDLE_SECONDS = 60
 """For which a connection is kept without a request: clients that ask now and then need not connect anew."""
 MOST_CONNECTIONS = 2048
+BACKLOG = 1024
+"""Connections that may wait to be taken in."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,6 +60,7 @@ class Listener:
 
     def __init__(self, app: App, bound: socket.socket, report: Callable[[BaseException], None]) -> None:
         self._bound = bound
+        self._bound.listen(BACKLOG)  # from now on clients may come: they wait until `run` takes them in
         self._report = report
         self._config = uvicorn.Config(
             app,
@@ -72,6 +75,7 @@ class Listener:
             log_config=None,
             timeout_keep_alive=IDLE_SECONDS,
             limit_concurrency=MOST_CONNECTIONS,
+            backlog=BACKLOG,
         )
         self._server = _Server(self._config)
 
