@@ -51,6 +51,10 @@ class ModelSettings:
     """Which model."""
 
     name: str = setting("model", "repair", "name, or path of a GGUF file", text, nothing)
+    adapter: str = setting(
+        "adapter", "", "path of a LoRA adapter (GGUF) that is put over it; empty: none", text, nothing
+    )
+    planner: str = setting("planner", "", "another model that splits the work; empty: the same", text, nothing)
     context: int = setting(
         "context", 0, "tokens of its KV cache; 0: as agents and model need", whole(0, 1 << 24), nothing
     )

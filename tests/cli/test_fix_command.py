@@ -57,6 +57,9 @@ def files(folder: Path) -> dict[str, bytes]:
         (["x", "--resume", "nonsense"], 2, "there is no run nonsense"),
         (["x", "--model", "missing.gguf"], 3, "missing.gguf"),
         (["x", "--model", "shop.py"], 3, "shop.py"),
+        (["x", "--adapter", "missing.gguf"], 3, "there is no adapter"),
+        (["x", "--adapter", "shop.py"], 3, "shop.py is not a GGUF"),
+        (["x", "--model", "http://localhost:1/v1#m", "--adapter", "a.gguf"], 2, "an adapter cannot be put over"),
         (["x", "--model", "https://example.org/m.gguf"], 2, "https://example.org/m.gguf"),
     ],
 )

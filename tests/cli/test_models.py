@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 SHA = "c0ffee" + "0" * 34
 
 
-def gguf(**changes: Any) -> bytes:
-    """A GGUF of an instruction-tuned model: its metadata, and one tensor of 8 numbers."""
+def gguf(*tensors: str, **changes: Any) -> bytes:
+    """A GGUF of an instruction-tuned model: its metadata, and tensors of 8 numbers, one by default."""
+    tensors = tensors or ("blk.0.ffn_up.weight",)
 
     def text(value: str) -> bytes:
         return struct.pack("<Q", len(value.encode())) + value.encode()
@@ -36,11 +37,11 @@ def gguf(**changes: Any) -> bytes:
         "llama.attention.head_count": 4,
         "tokenizer.chat_template": "{{ messages }}",
     } | changes
-    parts = [b"GGUF", struct.pack("<IQQ", 3, 1, len(metadata))]
+    parts = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(metadata))]
     for key, value in metadata.items():
         kind = struct.pack("<I", 4 if isinstance(value, int) else 8)
         parts += [text(key), kind, struct.pack("<I", value) if isinstance(value, int) else text(value)]
-    parts += [text("blk.0.ffn_up.weight"), struct.pack("<IQIQ", 1, 8, 0, 0)]
+    parts += [text(name) + struct.pack("<IQIQ", 1, 8, 0, 0) for name in tensors]
     head = b"".join(parts)
     return head.ljust(-(-len(head) // 32) * 32, b"\0") + bytes(32)
 
@@ -99,6 +100,28 @@ def test_a_model_from_name_to_oblivion(shell: "Shell", chat: Path) -> None:
     assert "the default is repair again" in done.err
     assert names(shell) == ["repair", "Chat-Q4_K_M"]
     assert chat.is_file()
+
+
+def test_a_model_is_named_together_with_its_adapter(shell: "Shell", chat: Path) -> None:
+    """The name then means both, wherever it is used; an adapter for another model is refused."""
+    adapter = chat.with_name("style.gguf")
+    halves = ("blk.0.ffn_up.weight.lora_a", "blk.0.ffn_up.weight.lora_b")
+    about = {"general.type": "adapter", "general.name": "Style", "adapter.type": "lora", "adapter.lora.alpha": 16}
+    adapter.write_bytes(gguf(*halves, **about))
+    assert shell("models", "add", str(chat), "--name", "styled", "--adapter", str(adapter)).out == "styled\n"
+    shown = shell("models", "show", "styled").out
+    assert "styled+Style" in shown
+    assert f"Style, of 1 weight, alpha 16: {adapter}" in shown
+    assert json.loads(shell("models", "show", "styled", "--json").out)["adapter"] == str(adapter)
+
+    adapter.write_bytes(gguf(*halves, **about | {"general.architecture": "qwen3"}))
+    assert "for a model of the architecture 'qwen3'" in refused(
+        shell, "add", str(chat), "--name", "other", "--adapter", str(adapter), code=3
+    )
+    assert "is no adapter" in refused(shell, "add", str(chat), "--name", "other", "--adapter", str(chat), code=3)
+    adapter.unlink()
+    assert f"there is no adapter {adapter}" in refused(shell, "show", "styled", code=3)
+    assert names(shell) == ["repair", "styled"]
 
 
 def test_the_default_gives_way_to_whatever_names_a_model(shell: "Shell", chat: Path) -> None:

@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from swarmcode.config import Settings
-from swarmcode.engine.models import ModelFile, resolve
+from swarmcode.engine.models import ModelFile, adapted, resolve
 from swarmcode.engine.protocol import Engine
 from swarmcode.engine.remote.address import Endpoint, endpoints, is_remote
+from swarmcode.errors import UsageError
 from swarmcode.report.terminal import counted
 from swarmcode.sandbox.pool import cpus
 
@@ -30,11 +32,15 @@ class Choice:
         return tuple(dict.fromkeys(line for each in self.endpoints if (line := each.warning())))
 
 
-def choose_model(name: str) -> Choice:
-    """What a person means by a name, a path, or the addresses of endpoints. Raises `UsageError`, `ModelError`."""
+def choose_model(name: str, adapter: str = "") -> Choice:
+    """What a person means by a name, a path, or the addresses of endpoints, and by the path of an adapter for it.
+    Raises `UsageError`, `ModelError`."""
     if is_remote(name):
+        if adapter:
+            raise UsageError(f"an adapter cannot be put over {name}", "whoever runs the endpoint can; leave it out")
         return Choice(endpoints=endpoints(name, os.environ))
-    return Choice(file=resolve(name))
+    file = resolve(name)
+    return Choice(file=adapted(file, Path(adapter)) if adapter else file)
 
 
 async def open_model(choice: Choice, settings: Settings, note: Callable[[str], None]) -> Engine:

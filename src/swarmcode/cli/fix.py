@@ -61,6 +61,10 @@ def fix(
             "[default: that of `swarmcode models`, at first repair, which is built in]",
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="A LoRA adapter (GGUF) that is put over the model.", show_default=False),
+    ] = None,
     sandbox: Annotated[
         str | None,
         typer.Option(
@@ -112,6 +116,7 @@ def fix(
         "mode": mode,
         "agents": agents,
         "model": model,
+        "adapter": adapter,
         "sandbox": sandbox,
         "image": image,
         "timeout": timeout,
@@ -185,7 +190,7 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
 
     started = time.monotonic()
     settings, emit = order.config.settings, watch.emit
-    model = choose_model(settings.model.name)
+    model = choose_model(settings.model.name, settings.model.adapter)
     async with AsyncExitStack() as opened:
         with phase(emit, "sandbox"):
             sandbox = await choose(settings.sandbox.kind, run=folder.name, image=settings.sandbox.image)

@@ -26,6 +26,10 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name of `swarmcode models list`, or the path of a GGUF.")]
+AdapterFile = Annotated[
+    Path | None,
+    typer.Option("--adapter", metavar="PATH", help="A LoRA adapter that is put over it.", show_default=False),
+]
 NewName = Annotated[
     str, typer.Option("--name", metavar="NAME", help="How to call it.  [default: as its file]", show_default=False)
 ]
@@ -68,6 +72,7 @@ def _told(name: str, known: Any) -> dict[str, Any]:
     entry = known.find(name)
     if entry is not None:
         told |= {"path": str(entry.path), "added": entry.added, "source": entry.source}
+        told |= {"adapter": str(entry.adapter)} if entry.adapter else {}
     try:
         model = models.resolve(name, _home())
         read = card.read(model.path)
@@ -115,18 +120,21 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
 def add(
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A GGUF file; of a model in parts, the first.")],
     name: NewName = "",
+    adapter: AdapterFile = None,
 ) -> None:
     """Gives a GGUF file a name.
 
-    It stays where it is. A file that swarmcode could not use is refused.
+    It stays where it is. A file that swarmcode could not use is refused, and so is an adapter for another model.
     """
     from swarmcode.engine import models, registry
 
     place = path.expanduser().absolute()
     called = registry.checked_name(name) if name else registry.name_for(place)
     _check_free(called, place)
-    models.describe(place, name=called)
-    _register(registry.Entry(name=called, path=place, added=registry.now()))
+    model = models.describe(place, name=called)
+    if adapter is not None:
+        model = models.adapted(model, adapter)
+    _register(registry.Entry(name=called, path=place, added=registry.now(), adapter=model.adapter))
 
 
 @app.command("pull")
@@ -197,7 +205,8 @@ def _register(entry: Any) -> None:
 
     def added(known: registry.Registry) -> registry.Registry:
         earlier = known.find(entry.name)
-        return known if earlier and earlier.path == entry.path and not entry.source else known.with_entry(entry)
+        same = earlier and (earlier.path, earlier.adapter) == (entry.path, entry.adapter)
+        return known if same and not entry.source else known.with_entry(entry)
 
     registry.change(_home(), added)
     typer.echo(entry.name)
@@ -236,9 +245,17 @@ def show(name: Name, as_json: AsJson = False) -> None:
             ("agent protocols", ", ".join(profile.protocols) + (", and it plans" if profile.plans else "")),
             *_habits(profile),
             ("KV cache", f"{_bytes(model.cell_bytes)} a token, at most"),
+            *([("adapter", _adapted(model))] if model.adapter else []),
             ("path", str(model.path)),
         ]
     )
+
+
+def _adapted(model: Any) -> str:
+    from swarmcode.engine import adapter
+
+    told = adapter.read(model.adapter, model.path, model.profile.name)
+    return f"{told.name}, of {counted(told.weights, 'weight')}, alpha {told.alpha:g}: {model.adapter}"
 
 
 def _habits(profile: Any) -> list[tuple[str, str]]:

@@ -120,6 +120,7 @@ class LlamaBackend:
         try:
             self.capacity = _capacity(model, wish)
             self._context = self._open_context(room.threads or machine.cpus())
+            self._adapt(model)
         except ModelError:
             lib.llama_model_free(self._model)
             raise
@@ -146,6 +147,19 @@ class LlamaBackend:
                 "ask for fewer agents or a shorter context",
             )
         return opened
+
+    def _adapt(self, model: ModelFile) -> None:
+        """Puts the model's adapter over it, which is freed with the model. Raises `ModelError`."""
+        if model.adapter is None:
+            return
+        adapter = lib.llama_adapter_lora_init(self._model, os.fsencode(model.adapter))
+        adapters, scales = (lib.llama_adapter_lora_p_ctypes * 1)(adapter), (ctypes.c_float * 1)(1.0)
+        if not adapter or lib.llama_set_adapters_lora(self._context, adapters, 1, scales):
+            lib.llama_free(self._context)
+            raise ModelError(
+                f"llama.cpp cannot use the adapter {model.adapter} with {model.path}: {_LOG.complaint()}",
+                "use the model that the adapter was trained on",
+            )
 
     def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
         data = text.encode("utf-8", errors="replace")

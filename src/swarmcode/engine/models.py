@@ -12,7 +12,7 @@ from pathlib import Path
 from swarmcode import assets
 from swarmcode.config import state_home
 from swarmcode.dialect import choose
-from swarmcode.engine import gguf, registry
+from swarmcode.engine import adapter, gguf, registry
 from swarmcode.engine.families import family
 from swarmcode.engine.gguf import Header
 from swarmcode.engine.protocol import Profile, Sampling, SpanFormat
@@ -42,9 +42,11 @@ class ModelFile:
     profile: Profile
     """What is true of it."""
     size: int
-    """Bytes of its file, or of all its files."""
+    """Bytes of its file, or of all its files, its adapter's among them."""
     cell_bytes: int
     """Bytes that one token takes in the KV cache, at 16 bits a number; an upper bound where layers differ."""
+    adapter: Path | None = None
+    """A LoRA adapter that is put over it (`adapter.py`)."""
 
 
 def resolve(name_or_path: str, home: Path | None = None) -> ModelFile:
@@ -64,13 +66,23 @@ def resolve(name_or_path: str, home: Path | None = None) -> ModelFile:
     if path.name == name_or_path and path.suffix != ".gguf":
         entry = registry.load(home or state_home(os.environ)).find(name_or_path)
         if entry is not None:
-            return describe(registry.located(entry), name=name_or_path)
+            model = describe(registry.located(entry), name=name_or_path)
+            return adapted(model, entry.adapter) if entry.adapter else model
         if not path.exists():
             raise UsageError(
                 f"there is no model called {name_or_path!r}",
                 f"give {EMBEDDED!r}, a name of `swarmcode models list`, or the path of a .gguf file",
             )
     return describe(path.absolute())
+
+
+def adapted(model: ModelFile, path: Path) -> ModelFile:
+    """The model with the LoRA adapter of that file over it, under a name that tells. Raises `ModelError` where the two
+    do not fit."""
+    path = path.expanduser().absolute()
+    told = adapter.read(path, model.path, model.profile.name)
+    profile = replace(model.profile, name=f"{model.profile.name}+{told.name}")
+    return replace(model, profile=profile, adapter=path, size=model.size + told.size)
 
 
 def describe(path: Path, *, name: str = "") -> ModelFile:

@@ -38,6 +38,8 @@ class Entry:
     """When, in UTC: `2026-11-23T19:30:00Z`."""
     source: str = ""
     """Where it was pulled from: `org/repo@revision/file.gguf`; empty: it was on this machine already."""
+    adapter: Path | None = None
+    """A LoRA adapter that is put over it; absolute."""
 
     @property
     def pulled(self) -> bool:
@@ -158,6 +160,10 @@ def _encoded(registry: Registry) -> dict[str, Any]:
     models = {entry.name: asdict(entry) | {"path": str(entry.path)} for entry in registry.entries}
     for entry in models.values():
         del entry["name"]
+        if entry["adapter"] is None:
+            del entry["adapter"]  # as versions wrote it that knew none
+        else:
+            entry["adapter"] = str(entry["adapter"])
     return {"version": VERSION, "default": registry.default, "models": models}
 
 
@@ -184,9 +190,13 @@ def _entry(name: str, data: object) -> Entry:
         isinstance(path, str) and isinstance(added, str) and isinstance(source, str) and "\0" not in path
     ):
         raise ValueError(f"the model {name[:80]!r} is not described as it should be")
-    if not Path(path).is_absolute():
+    adapter = told.get("adapter", path)
+    if not isinstance(adapter, str) or "\0" in adapter:
+        raise ValueError(f"the adapter of the model {name!r} is no path")
+    if not (Path(path).is_absolute() and Path(adapter).is_absolute()):
         raise ValueError(f"the path of the model {name!r} is not absolute")
-    return Entry(name=name, path=Path(path), added=added, source=source)
+    beside = Path(adapter) if "adapter" in told else None
+    return Entry(name=name, path=Path(path), added=added, source=source, adapter=beside)
 
 
 def _write(file: Path, text: str) -> None:
