@@ -61,8 +61,8 @@ class Conversation:
 
     async def ask(self) -> Reply:
         """The model's next turn. Raises `ContextFull`, `UsageError` and what the engine raises."""
-        longest = self._sampling.max_tokens if self._thinking else LONGEST_ANSWER
-        room = min(longest, self._engine.profile.context // 4, self._engine.profile.context - self._tokens)
+        context = self._engine.profile.context
+        room = min(self._longest, context // 4, context - self._tokens)
         if room < LEAST_ANSWER:
             raise ContextFull
         request = Request(
@@ -102,6 +102,13 @@ class Conversation:
         return parse(
             self._speech.dialect, text, tools=self._speech.tools, first=self._calls, thinking=self._open_thought
         )
+
+    @property
+    def _longest(self) -> int:
+        """Tokens of an answer. Some models think whether they are asked to or not."""
+        profile = self._engine.profile
+        thoughtful = self._thinking or self._open_thought or profile.dialect == "harmony"
+        return profile.reasoning.max_tokens if thoughtful and profile.reasoning else LONGEST_ANSWER
 
     @property
     def _open_thought(self) -> bool:
