@@ -252,6 +252,12 @@ def test_deepseek_calls_in_both_orders(text: str) -> None:
     assert (turn.thinking, turn.content, turn.faults) == ("So.", "I look.", ())
 
 
+def test_a_model_that_was_asked_in_words_may_answer_as_it_was_trained() -> None:
+    """Control tokens that an endpoint left in are read; what is asked for natively is read as nothing else."""
+    assert made(parse(HERMES, BEGIN + READ + END)) == [("read", {"path": "a.py"})]
+    assert not parse(CODER, BEGIN + READ + END).calls
+
+
 def test_a_model_that_repeats_itself_is_stopped() -> None:
     """So many calls, and a sentence about the rest."""
     turn = parse(KIMI, READ * (MOST_CALLS + 5))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from swarmcode.dialect.choose import ability, dialect_of
 from swarmcode.dialect.hermes import HERMES
-from swarmcode.dialect.messages import Call, Message, Tool
+from swarmcode.dialect.messages import Message, Tool
 from swarmcode.dialect.said import Dialect
 from swarmcode.dialect.template import segments
 from swarmcode.engine.protocol import Segment
@@ -54,10 +54,10 @@ class Speech:
         if not self.tools:
             return segments(self.template, messages, thinking=thinking)
         if not self._calls:
-            messages = _in_words(messages, self.dialect)
-        if not self._calls or not ability(self.template).declares:
+            return segments(self.template, in_words(messages, self.tools), thinking=thinking)
+        if not ability(self.template).declares:
             messages = _declared(messages, self.tools, self.dialect)
-        return segments(self.template, messages, thinking=thinking, tools=self.tools if self._calls else ())
+        return segments(self.template, messages, thinking=thinking, tools=self.tools)
 
     def continued(
         self, prompt: tuple[Segment, ...], answer: Sequence[int], messages: Sequence[Message], *, thinking: bool
@@ -102,13 +102,14 @@ def _declared(messages: Sequence[Message], tools: Sequence[Tool], dialect: Diale
     return [Message(role="system", content=told), *messages]
 
 
-def _in_words(messages: Sequence[Message], dialect: Dialect) -> list[Message]:
-    """With calls as words of the assistant and results as words of the user, who never speaks twice in a row."""
+def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:
+    """With tools told in the system message, calls as words of the assistant, and results as words of the user, who
+    never speaks twice in a row."""
     told: list[Message] = []
     for message in messages:
         if message.role == "assistant":
-            calls = [_spelt(call, dialect) for call in message.calls]
-            said = Message(role="assistant", content="\n".join([*filter(None, [message.content]), *calls]))
+            calls = [spelt(call.name, json.dumps(call.arguments, ensure_ascii=False)) for call in message.calls]
+            said = Message(role="assistant", content="".join((message.content, *calls)))
         elif message.role == "tool":
             said = Message(role="user", content=f"<tool_response>\n{message.content}\n</tool_response>")
         else:
@@ -117,9 +118,13 @@ def _in_words(messages: Sequence[Message], dialect: Dialect) -> list[Message]:
             told[-1] = replace(told[-1], content=f"{told[-1].content}\n{said.content}")
         else:
             told.append(said)
-    return told
+    return _declared(told, tools, HERMES)
 
 
-def _spelt(call: Call, dialect: Dialect) -> str:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return dialect.example.replace("NAME", call.name).replace("ARGUMENTS", arguments)
+def spelt(name: str, arguments: str) -> str:
+    """A call in words; `arguments` are JSON text, or what should be."""
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError):
+        given = arguments
+    return f"\n<tool_call>\n{json.dumps({'name': name, 'arguments': given}, ensure_ascii=False)}\n</tool_call>"

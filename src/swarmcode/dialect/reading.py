@@ -7,13 +7,19 @@ or a fault. Whether a call makes sense to its tool is asked by `fit.misfit`.
 import re
 from collections.abc import Mapping, Sequence
 
+from swarmcode.dialect.deepseek import DEEPSEEK
 from swarmcode.dialect.fit import coerced
+from swarmcode.dialect.harmony import HARMONY
+from swarmcode.dialect.hermes import HERMES
+from swarmcode.dialect.kimi import KIMI
 from swarmcode.dialect.loose import json_object
 from swarmcode.dialect.messages import Call, Tool, Turn
 from swarmcode.dialect.said import Dialect, RawCall, Said
 
 MOST_CALLS = 32
 """Of one answer: a model that repeats itself would fill the context with results."""
+UNMISTAKABLE = (KIMI, DEEPSEEK, HARMONY)
+"""Dialects whose calls begin with control tokens."""
 _OPEN, _CLOSE = "<think>", "</think>"
 _TAG = re.compile("</?think>")
 
@@ -24,6 +30,7 @@ def parse(dialect: Dialect, text: str, *, tools: Sequence[Tool] = (), first: int
     `tools`: the declared ones, whose schemas say what type an argument has; `first`: how many calls the conversation
     has had so far; `thinking`: whether the prompt ended within an open thought.
     """
+    dialect = _overheard(dialect, text)
     thought, rest = _thought(dialect, text, opened=thinking)
     said = Said(thinking=[thought] if thought else [])
     dialect.read(rest, said)
@@ -46,6 +53,14 @@ def parse(dialect: Dialect, text: str, *, tools: Sequence[Tool] = (), first: int
         said.faults.append(f"There are {len(said.calls)} calls in one answer; make at most {MOST_CALLS}.")
     content = _TAG.sub("", "".join(said.content)).strip()
     return Turn(thinking="".join(said.thinking).strip(), content=content, calls=tuple(calls), faults=tuple(said.faults))
+
+
+def _overheard(dialect: Dialect, text: str) -> Dialect:
+    """The dialect that an answer is in: a model that was asked for calls in words may fall back into what it was
+    trained on, and an endpoint may leave that to us."""
+    if dialect is not HERMES or dialect.opening.search(text):
+        return dialect
+    return next((other for other in UNMISTAKABLE if other.opening.search(text)), dialect)
 
 
 def next_index(turn: Turn, first: int) -> int:

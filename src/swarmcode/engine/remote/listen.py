@@ -7,6 +7,7 @@ as many characters as no such number of tokens spells.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+from swarmcode.dialect.prompt import spelt
 from swarmcode.engine.protocol import Finish
 from swarmcode.engine.remote import wire
 from swarmcode.engine.remote.faults import Fault
@@ -40,6 +41,8 @@ class Heard:
     cut: bool = False
     """Whether it was ended here: what the endpoint counts will not be heard of."""
     events: int = 0
+    _calls: dict[int, list[str]] = field(default_factory=dict)
+    """Number of a call -> its name, and its arguments in pieces."""
     _parts: list[str] = field(default_factory=list)
     _length: int = 0
 
@@ -51,14 +54,24 @@ class Heard:
         if self.finish is None:
             text = piece.text
             self._parts.append(text)
-            self._length += len(text)
+            self._length += len(text) + self._asked(piece)
             self.logprobs += piece.logprobs
             self.thought = self.thought or piece.thought
-            self.events += bool(text or piece.thought)
+            self.events += bool(text or piece.thought or piece.asked)
             self.finish = _finish(piece.finish)
         if self.finish is None and self._endless():
             self.finish, self.cut = "length", True
-        return bool(piece.choices) and (bool(piece.text) or piece.thought)
+        return bool(piece.choices) and (bool(piece.text) or piece.thought or bool(piece.asked))
+
+    def _asked(self, piece: wire.Piece) -> int:
+        """Takes calls of tools; how many characters they have."""
+        length = 0
+        for number, asked in piece.asked:
+            call = self._calls.setdefault(number, [""])
+            call[0] = call[0] or asked.name
+            call.append(asked.arguments)
+            length += len(asked.name) + len(asked.arguments)
+        return length
 
     def _endless(self) -> bool:
         return (
@@ -77,6 +90,8 @@ class Heard:
         for stop in self.stop:
             self.text, found, _ = self.text.partition(stop)
             self.finish = "stop" if found else self.finish
+        calls = (spelt(name, "".join(pieces)) for _, (name, *pieces) in sorted(self._calls.items()))
+        self.text = "".join((self.text, *calls)).encode(errors="replace").decode()
         spoke = self.text or self.thought or (self.spent and self.spent.completion_tokens)
         if not spoke:
             raise Fault("it ended an answer in which it said nothing")

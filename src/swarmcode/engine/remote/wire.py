@@ -7,11 +7,15 @@ the oldest form of the interface are all of them optional somewhere.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
+from swarmcode.dialect.kimi import KIMI
+from swarmcode.dialect.messages import Message
+from swarmcode.dialect.prompt import in_words
+from swarmcode.engine.families import family
 from swarmcode.engine.protocol import Request
 from swarmcode.engine.remote.chat import Conversation
 from swarmcode.engine.remote.faults import Fault
@@ -22,6 +26,7 @@ OPTIONAL = (
     "logprobs",
     "min_p",
     "top_k",
+    "tools",
     "seed",
     "response_format",
     "max_tokens",
@@ -30,7 +35,7 @@ OPTIONAL = (
     "stop",
 )
 """Fields that some endpoint refuses, the likeliest first."""
-STRANGE = frozenset({"chat_template_kwargs", "stream_options", "logprobs", "min_p", "top_k"})
+STRANGE = frozenset({"chat_template_kwargs", "stream_options", "logprobs", "min_p", "top_k", "tools"})
 """What is given up first where an endpoint refuses a request without saying why."""
 UNMISTAKABLE = STRANGE | {"response_format"}
 """What a complaint can mean nothing else by; some endpoints call a request that they cannot read a fault of theirs."""
@@ -62,6 +67,8 @@ class Dialect:
         sent = [name for name in OPTIONAL if name in body]
         if "max_completion_tokens" in complaint and "max_tokens" in sent:
             return "max_tokens"
+        if "tools" in sent and re.search(r"\btool[s_ ]", complaint):  # of a choice, a parser or calls, perhaps
+            return "tools"
         named = (name for name in sent if name != "max_tokens" and re.search(rf"\b{name}\b", complaint))
         return next(named, "") or next((name for name in sent if guess and name in STRANGE), "")
 
@@ -71,7 +78,7 @@ def body(model: str, said: Conversation, request: Request, seed: int, dialect: D
     sampling = request.sampling
     fields: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": role, "content": content} for role, content in said.messages],
+        "messages": _messages(model, said, native=not dialect.refused("tools")),
         "stream": True,
         "stream_options": {"include_usage": True},
         "logprobs": True,
@@ -85,6 +92,8 @@ def body(model: str, said: Conversation, request: Request, seed: int, dialect: D
         fields["top_k"] = sampling.top_k
     if sampling.min_p:
         fields["min_p"] = sampling.min_p
+    if said.tools:
+        fields["tools"] = [tool.declared for tool in said.tools]
     if request.stop:
         fields["stop"] = list(request.stop)
     if request.schema:
@@ -93,6 +102,33 @@ def body(model: str, said: Conversation, request: Request, seed: int, dialect: D
     if dialect.refused("max_tokens"):
         kept["max_completion_tokens"] = sampling.max_tokens
     return kept
+
+
+def _messages(model: str, said: Conversation, *, native: bool) -> list[dict[str, Any]]:
+    """Messages with calls and results of their own; in words, for an endpoint that knows no tools."""
+    if said.tools and not native:
+        return [_message(message, {}) for message in in_words(said.messages, said.tools)]
+    calls = [call for message in said.messages for call in message.calls]
+    # A Kimi reads the name of a tool in the id of its call, and nowhere else.
+    named = family(model).dialect == KIMI.name
+    ids = {call.id: KIMI.call_id(call.name, number) if named else call.id for number, call in enumerate(calls)}
+    return [_message(message, ids) for message in said.messages]
+
+
+def _message(message: Message, ids: Mapping[str, str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        told["tool_calls"] = [
+            {
+                "id": ids[call.id],
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+            }
+            for call in message.calls
+        ]
+    if message.answers:
+        told["tool_call_id"] = ids[message.answers]
+    return told
 
 
 def _left_out(name: str, dialect: Dialect) -> bool:
@@ -107,10 +143,33 @@ def _format(schema: str, refused: int) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": tree}}
 
 
+class _Function(BaseModel):
+    name: str | None = Field(default=None, max_length=1000)
+    arguments: str | dict[str, Any] | None = None
+
+
+class Asked(BaseModel):
+    """A call of a tool, or a piece of one."""
+
+    index: Annotated[int, Field(ge=0, lt=1000)] | None = None
+    function: _Function = _Function()
+
+    @property
+    def name(self) -> str:
+        return self.function.name or ""
+
+    @property
+    def arguments(self) -> str:
+        """JSON text, or a piece of it."""
+        given = self.function.arguments
+        return json.dumps(given, ensure_ascii=False) if isinstance(given, dict) else given or ""
+
+
 class _Said(BaseModel):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
+    tool_calls: list[Asked] | None = Field(default=None, max_length=1000)
 
 
 class _Token(BaseModel):
@@ -157,6 +216,12 @@ class Piece(BaseModel):
     @property
     def text(self) -> str:
         return "".join(said.content or "" for said in self._said())
+
+    @property
+    def asked(self) -> list[tuple[int, Asked]]:
+        """Calls and pieces of calls, each with the number of its call within the answer."""
+        every = [asked for said in self._said() for asked in said.tool_calls or ()]
+        return [(place if asked.index is None else asked.index, asked) for place, asked in enumerate(every)]
 
     @property
     def thought(self) -> bool:
