@@ -1,6 +1,9 @@
 """A model's dialect is told by its template, and so is what that template can do."""
 
+import pytest
+
 from swarmcode.dialect.choose import ability, dialect_of
+from swarmcode.dialect.hermes import HERMES
 from swarmcode.dialect.kimi import KIMI
 from swarmcode.dialect.spelling import Speller
 
@@ -21,6 +24,17 @@ def test_what_a_template_does_with_tools_is_seen(templates: dict[str, str]) -> N
         "hermes": (False, False),
     }
     assert not ability("{% for %}").calls
+
+
+@pytest.mark.parametrize("form", ["<tool_call>", "<tool_call><arg_key>", "[TOOL_CALLS]", "<|python_tag|>"])
+def test_a_form_that_nobody_reads_is_not_promised(form: str) -> None:
+    """A template may render calls in a form of its own: its model is then asked for them in words."""
+    template = (
+        "{{ tools }}{% for m in messages %}{{ m.role }}: {{ m.content }}"
+    """A template may render calls in a form of its own: its model is asked for them in words."""
+    ).replace("FORM", form)
+    assert ability(template).calls == (form == "<tool_call>")
+    assert dialect_of(template) is HERMES
 
 
 def test_control_tokens_are_spelt_out_for_the_parser() -> None:

@@ -15,6 +15,8 @@ from swarmcode.errors import ModelError
 
 DIALECTS = (KIMI, HARMONY, DEEPSEEK, CODER, HERMES)
 """The first whose telltales a template has."""
+UNREAD = ("<arg_key>", "｜DSML｜", "minimax:tool_call", "[TOOL_CALLS]", "<|tool_list_start|>")
+"""Signs of forms that are not read here (GLM, DeepSeek V3.2, MiniMax, Mistral, LFM): such models are asked in words."""
 _PROBE = Tool(name="probe_tool", description="Probes.", parameters={"type": "object", "properties": {}})
 _CALL = Call(id="functions.probe_call:0", name="probe_call", arguments={"probed": "argument"})
 _TALK = (
@@ -30,7 +32,7 @@ class Ability:
     """What a chat template was seen to do with tools."""
 
     calls: bool
-    """It renders calls and their results."""
+    """It renders calls and their results, in a form that is read here."""
     declares: bool
     """It tells the model which tools there are."""
     switch: str
@@ -38,8 +40,14 @@ class Ability:
 
 
 def dialect_of(template: str) -> Dialect:
-    """The dialect of models with this template; Hermes, which is easily explained, where it says nothing of tools."""
-    return next((each for each in DIALECTS if any(sign in template for sign in each.telltales)), HERMES)
+    """The dialect of models with this template; Hermes, which is easily explained, where it shows none."""
+    return _shown(template) or HERMES
+
+
+def _shown(template: str) -> Dialect | None:
+    if any(sign in template for sign in UNREAD):
+        return None
+    return next((each for each in DIALECTS if any(sign in template for sign in each.telltales)), None)
 
 
 @lru_cache(maxsize=64)
@@ -48,7 +56,7 @@ def ability(template: str) -> Ability:
     told = _text(template, _TALK)
     asked, thought = (_text(template, _TALK[:2], thinking=thinking) for thinking in (False, True))
     return Ability(
-        calls=all(word in told for word in ("probe_call", "argument", "result probe")),
+        calls=_shown(template) is not None and all(word in told for word in ("probe_call", "argument", "result probe")),
         declares="probe_tool" in told,
         switch=next((name for name in SWITCHES if name in template), "") if asked != thought else "",
     )

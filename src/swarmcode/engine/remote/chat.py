@@ -17,6 +17,7 @@ from swarmcode.engine.protocol import Segment
 from swarmcode.errors import ModelError
 
 TEMPLATE = (
+    "{# Calls come as <tool_call>, whatever the endpoint has made of them. #}"
     "{% if thinking %}<|thinking|>{% endif %}"
     "{% if tools %}<|tools|>{{ tools | tojson }}{% endif %}"
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
