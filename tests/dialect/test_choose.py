@@ -31,7 +31,8 @@ def test_a_form_that_nobody_reads_is_not_promised(form: str) -> None:
     """A template may render calls in a form of its own: its model is then asked for them in words."""
     template = (
         "{{ tools }}{% for m in messages %}{{ m.role }}: {{ m.content }}"
-    """A template may render calls in a form of its own: its model is asked for them in words."""
+        "{% for call in m.tool_calls %}FORM{{ call.function.name }}{{ call.function.arguments }}"
+        "{% endfor %}{% endfor %}"
     ).replace("FORM", form)
     assert ability(template).calls == (form == "<tool_call>")
     assert dialect_of(template) is HERMES
