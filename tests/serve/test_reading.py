@@ -123,6 +123,12 @@ def test_words_that_look_like_a_call_stay_words_where_nothing_can_be_called() ->
     assert Reader(dialect=HERMES, tools=(READ,)).whole(broken) == Spoken(content=broken)
 
 
+def test_who_takes_one_call_at_a_time_gets_one() -> None:
+    """The first."""
+    reader = Reader(dialect=HERMES, tools=(READ,), single=True)
+    assert [call.id for call in reader.whole(CALL + CALL).calls] == ["call_0"]
+
+
 def test_a_call_that_has_to_be_made() -> None:
     """Its arguments alone where one tool is meant, its name and arguments where several are; cut ones as they are."""
     (named,) = Reader(dialect=HERMES, tools=(READ,), must_call=("read",)).whole('{"path": "a.py"}').calls

@@ -14,6 +14,7 @@ from swarmcode.cli.boundary import INTERRUPTED, Interrupted, endings, interrupti
 from swarmcode.cli.models import default_model
 from swarmcode.config import Settings, load, state_home
 from swarmcode.errors import EngineLost, SurroundingsError, UsageError
+from swarmcode.report.terminal import counted
 
 if TYPE_CHECKING:
     import socket
@@ -163,7 +164,7 @@ async def _until_told(listener: "Listener", engine: "BatchedEngine", place: str,
         say(f"swarmcode: serving {engine.profile.name}, {engine.profile.context:,} tokens of context, at {place}")
         typer.echo(place)
         number = await _told(engine, caught)
-        say("swarmcode: ending, once what is under way is answered")
+        say(f"swarmcode: ending{_left(engine)}")
         listener.end()
         hurry = group.create_task(caught.get())
         await asyncio.wait({running, hurry}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
@@ -172,6 +173,13 @@ async def _until_told(listener: "Listener", engine: "BatchedEngine", place: str,
         await asyncio.wait({running}, timeout=LAST)
         running.cancel()
     return number
+
+
+def _left(engine: "BatchedEngine") -> str:
+    under_way = engine.load.running + engine.load.waiting
+    if not under_way:
+        return ""
+    return f": {counted(under_way, 'answer')} may take {GRACE:g} s more; once again to end at once"
 
 
 async def _told(engine: "BatchedEngine", caught: "asyncio.Queue[int]") -> int:

@@ -51,6 +51,7 @@ def of_chat(body: ChatBody, engine: StreamingEngine) -> tuple[Order, Reader]:
         opened=segments[-1].text.rstrip().endswith("<think>"),
         form=bool(made.requests[0].schema) and not must,
         must_call=tuple(tool.name for tool in must),
+        single=body.parallel_tool_calls is False,
     )
     return made, reader
 

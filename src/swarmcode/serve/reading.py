@@ -54,6 +54,8 @@ class Reader:
     """Whether a schema was given: the answer is JSON and nothing else."""
     must_call: tuple[str, ...] = ()
     """Tools one of which has to be called: the answer is a call's JSON and nothing else, of one tool its arguments."""
+    single: bool = False
+    """Whether the client takes one call at a time."""
 
     def whole(self, text: str) -> Spoken:
         """What an answer says, whose control tokens are spelt out. One that is words alone stays as it is; where more
@@ -68,7 +70,10 @@ class Reader:
             return Spoken(thinking=turn.thinking, content=text.rpartition(_CLOSE)[2].strip())
         if turn.content == text.strip():
             return Spoken(content=text)
-        calls = (SaidCall(id=call.id, name=call.name, arguments=_json(call.arguments)) for call in turn.calls)
+        calls = (
+            SaidCall(id=call.id, name=call.name, arguments=_json(call.arguments))
+            for call in turn.calls[: 1 if self.single else None]
+        )
         return Spoken(thinking=turn.thinking, content=turn.content, calls=tuple(calls))
 
     def _forced(self, text: str) -> SaidCall:

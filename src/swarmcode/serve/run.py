@@ -18,7 +18,8 @@ HEAD_SECONDS = 15.0
 """For the head of a request to arrive."""
 IDLE_SECONDS = 60
 """For which a connection is kept without a request: clients that ask now and then need not connect anew."""
-MOST_CONNECTIONS = 2048
+MOST_CONNECTIONS = 800
+"""At once: fewer than files may be open as a rule (1024)."""
 BACKLOG = 1024
 """Connections that may wait to be taken in."""
 
