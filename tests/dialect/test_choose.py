@@ -26,6 +26,15 @@ def test_what_a_template_does_with_tools_is_seen(templates: dict[str, str]) -> N
     assert not ability("{% for %}").calls
 
 
+@pytest.mark.parametrize("switch", ["thinking", "enable_thinking", "reasoning_effort"])
+def test_the_switch_of_thoughts_is_a_variable(switch: str) -> None:
+    """Not a word, a tag, or a part of a message of that name; and one that changes nothing is none."""
+    words = "{{ messages[0].content }}{{ messages[0].thinking }}{{ 'thinking' in messages[0] }}<thinking></thinking>"
+    assert ability(words + "{{ " + switch + " }}").switch == switch
+    assert ability(words).switch == ""
+    assert ability(words + "{{ '' if " + switch + " else '' }}").switch == ""
+
+
 @pytest.mark.parametrize("form", ["<tool_call>", "<tool_call><arg_key>", "[TOOL_CALLS]", "<|python_tag|>"])
 def test_a_form_that_nobody_reads_is_not_promised(form: str) -> None:
     """A template may render calls in a form of its own: its model is then asked for them in words."""

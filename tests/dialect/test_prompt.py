@@ -83,6 +83,15 @@ def test_calls_and_results_have_their_familys_form(
     assert prompt.count("Fix it.") == 1
 
 
+def test_the_form_of_calls_is_spelt_in_the_models_own_tokens(
+    templates: dict[str, str], tools: tuple[Tool, ...]
+) -> None:
+    """Where a template declares no tools: the words are ours, what the tools say of themselves is not."""
+    prompt = Speech(template=templates["deepseek"], tools=tools).prompt(talk(), thinking=False)
+    assert any(segment.special and "<｜tool▁sep｜>ARGUMENTS" in segment.text for segment in prompt)
+    assert not any(segment.special and "Reads a file." in segment.text for segment in prompt)
+
+
 def test_what_no_one_is_to_be_trusted_with_is_never_special(
     templates: dict[str, str], tools: tuple[Tool, ...], family: str
 ) -> None:

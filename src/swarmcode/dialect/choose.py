@@ -1,7 +1,8 @@
 """Which dialect a model speaks: told by its own chat template, never by its name."""
 
+import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from swarmcode.dialect.coder import CODER
 from swarmcode.dialect.deepseek import DEEPSEEK
@@ -58,8 +59,13 @@ def ability(template: str) -> Ability:
     return Ability(
         calls=_shown(template) is not None and all(word in told for word in ("probe_call", "argument", "result probe")),
         declares="probe_tool" in told,
-        switch=next((name for name in SWITCHES if name in template), "") if asked != thought else "",
+        switch=next(filter(partial(_named, template), SWITCHES), "") if asked != thought else "",
     )
+
+
+def _named(template: str, name: str) -> bool:
+    """Whether a template has a variable of this name, and not just a word, a tag or an attribute."""
+    return re.search(rf"(?<![\w.'\"<|/]){name}\b(?!['\">])", template) is not None
 
 
 def _text(template: str, messages: tuple[Message, ...], *, thinking: bool = False) -> str:

@@ -52,13 +52,16 @@ class Marks:
 
     def __init__(self) -> None:
         self._texts: list[str] = []
+        self._forms: dict[int, str] = {}
         self.required: set[int] = set()
         """Numbers of the marks that must be in the rendered text."""
 
-    def put(self, text: str, *, required: bool = False) -> str:
-        """A mark for `text`."""
+    def put(self, text: str, *, required: bool = False, form: str = "") -> str:
+        """A mark for `text`, with words behind it that are trusted to spell control tokens."""
         if required:
             self.required.add(len(self._texts))
+        if form:
+            self._forms[len(self._texts)] = form
         self._texts.append(text)
         return f"\ue000{len(self._texts) - 1}\ue001"
 
@@ -84,8 +87,11 @@ class Marks:
         at = 0
         for mark in _MARK.finditer(text):
             segments.append(Segment(text=text[at : mark.start()], special=True))
-            content = self._texts[int(mark[2])]
-            segments += plain(json.dumps(content, ensure_ascii=False) if mark[1] else content)
+            number = int(mark[2])
+            content, form = self._texts[number], self._forms.get(number, "")
+            if mark[1]:  # a template that quotes a content quotes all of it
+                content, form = json.dumps(content + form, ensure_ascii=False), ""
+            segments += [*plain(content), Segment(text=form, special=True)]
             at = mark.end()
         segments.append(Segment(text=text[at:], special=True))
         return tuple(segment for segment in segments if segment.text)

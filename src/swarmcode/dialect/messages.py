@@ -42,6 +42,8 @@ class Message:
 
     role: Role
     content: str
+    form: str = ""
+    """Our own words behind the content, in which control tokens may be spelt: how calls are made."""
     thinking: str = ""
     """What an assistant thought before it answered."""
     calls: tuple[Call, ...] = ()

@@ -23,7 +23,8 @@ _DECLARED = """\
 
 You may call these tools. Each line is the JSON schema of one:
 
-{tools}
+{tools}"""
+_FORM = """
 
 To call one, answer in exactly this form, with a tool's name for NAME and a JSON object for ARGUMENTS:
 
@@ -96,10 +97,10 @@ class Speech:
 def _declared(messages: Sequence[Message], tools: Sequence[Tool], dialect: Dialect) -> list[Message]:
     """With the tools told in the system message."""
     lines = "\n".join(json.dumps(tool.declared["function"], ensure_ascii=False) for tool in tools)
-    told = _DECLARED.format(tools=lines, example=dialect.example)
+    told, form = _DECLARED.format(tools=lines), _FORM.format(example=dialect.example)
     if messages and messages[0].role == "system":
-        return [replace(messages[0], content=f"{messages[0].content}\n\n{told}"), *messages[1:]]
-    return [Message(role="system", content=told), *messages]
+        return [replace(messages[0], content=f"{messages[0].content}\n\n{told}", form=form), *messages[1:]]
+    return [Message(role="system", content=told, form=form), *messages]
 
 
 def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message]:

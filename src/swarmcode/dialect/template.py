@@ -20,9 +20,9 @@ from swarmcode.engine.protocol import Segment
 from swarmcode.errors import ModelError
 
 SWITCHES: Mapping[str, tuple[object, object]] = {
-    "enable_thinking": (False, True),
     "reasoning_effort": ("low", "high"),
     "thinking": (False, True),
+    "enable_thinking": (False, True),
 }
 """Variables that turn thoughts on and off, each with its values for off and on; the first that a template names is
 its own."""
@@ -66,7 +66,7 @@ def _without_system(messages: Sequence[Message]) -> Sequence[Message] | None:
     if messages[0].role != "system" or len(messages) == 1:
         return None
     system, first, *rest = messages
-    return [replace(first, content=f"{system.content}\n\n{first.content}"), *rest]
+    return [replace(first, content=f"{system.content}{system.form}\n\n{first.content}"), *rest]
 
 
 def _rendered(
@@ -96,7 +96,7 @@ def _shaped(message: Message, marks: Marks) -> dict[str, Any]:
     """A message as templates know it; each family calls some things by a name of its own."""
     shaped: dict[str, Any] = {"role": message.role, "content": ""}
     if message.content or not message.calls:
-        shaped["content"] = marks.put(message.content, required=not message.calls)
+        shaped["content"] = marks.put(message.content, required=not message.calls, form=message.form)
     if message.thinking:
         shaped["reasoning_content"] = shaped["thinking"] = marks.put(message.thinking)
     if message.calls:

@@ -116,7 +116,7 @@ def _messages(model: str, said: Conversation, *, native: bool) -> list[dict[str,
 
 
 def _message(message: Message, ids: Mapping[str, str]) -> dict[str, Any]:
-    told: dict[str, Any] = {"role": message.role, "content": message.content}
+    told: dict[str, Any] = {"role": message.role, "content": message.content + message.form}
     if message.calls:
         told["tool_calls"] = [
             {
