@@ -19,11 +19,11 @@ PROFILE = Profile(name="toy", protocols=("span",), context=1000)
 ROOM = Capacity(running=100, seats=110, cells=5000, context=60, chunk=128)
 
 
-def play(backend: Any, story: Callable[[BatchedEngine], Awaitable[T]]) -> T:
+def play(backend: Any, story: Callable[[BatchedEngine], Awaitable[T]], *, drafting: bool = True) -> T:
     """Runs `story` on an engine that is closed afterwards."""
 
     async def main() -> T:
-        engine = BatchedEngine(backend, PROFILE)
+        engine = BatchedEngine(backend, PROFILE, drafting=drafting)
         try:
             return await story(engine)
         finally:
@@ -86,7 +86,7 @@ def test_requests_made_together_are_one_batch(toy: Any) -> None:
     async def story(engine: BatchedEngine) -> list[tuple[Completion, ...]]:
         return await asyncio.gather(*map(engine.complete, request))
 
-    results = [each for (each,) in play(backend, story)]
+    results = [each for (each,) in play(backend, story, drafting=False)]
     assert backend.batches == [5] + [100] * 11
     assert sum(each.usage.prefilled for each in results) == 5
     assert sum(each.usage.reused for each in results) == 99 * 5
@@ -226,11 +226,74 @@ def test_cancelling_a_task_frees_what_it_held(toy: Any) -> None:
         backend.go.set()
         return await kept, gone, engine.load
 
-    kept, gone, load = play(backend, story)
+    kept, gone, load = play(backend, story, drafting=False)
     assert all(isinstance(each, asyncio.CancelledError) for each in gone)
     assert max(backend.batches[1:], default=1) == 1
     assert load.waiting == 0
     assert answers(kept) == answers(play(toy(ROOM), lambda engine: engine.complete(asking([2, 3], 9))))
+
+
+def copying(backend: Any) -> Any:
+    """The toy, which from now on mostly goes on with what followed when its last two tokens stood there before."""
+    plain = backend.logits
+
+    def logits(tokens: Sequence[int]) -> NDArray[np.float32]:
+        row: NDArray[np.float32] = plain(tokens) * 0.5
+        places = [n for n in range(len(tokens) - 2) if list(tokens[n : n + 2]) == list(tokens[-2:])]
+        if places:
+            row[tokens[places[-1] + 2]] += 5
+        return row
+
+    backend.logits = logits
+    return backend
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_guessed_tokens_change_no_answer(toy: Any, copies: bool) -> None:
+    """Whatever is guessed, with any sampling, constraint, stop string and likeliest tokens, answers are those that
+    they are without; and where text is copied, they take fewer steps."""
+    rules = [Sampling(max_tokens=40, temperature=t, top_k=k) for t in (0.0, 0.7, 1.0) for k in (0, 3)]
+    limits: list[dict[str, Any]] = [
+        {},
+        {"constraint": Only(0, 1, 2, 3, 5)},
+        {"stop": ("bc", "aab")},
+        {"top": 2},
+        {"schema": "{}"},
+        {"stop_tokens": (4,)},
+    ]
+    prompt = [1, 2, 3, 4, 5, 6, 7, 1, 3, 5, 7, 2, 4, 6] * 3
+    room = replace(ROOM, context=120)
+    requests = [asking(prompt[: 20 + n % 9], n, n + 1, sampling=rules[n % 6], **limits[n // 6 % 6]) for n in range(36)]
+
+    async def story(engine: BatchedEngine) -> tuple[list[tuple[Completion, ...]], int, int]:
+        some = await asyncio.gather(*map(engine.complete, requests))
+        alone = [await engine.complete(request) for request in requests[:6]]
+        return some + alone, engine.steps, engine.load.accepted
+
+    def told(completions: list[tuple[Completion, ...]]) -> list[Any]:
+        return [(answers(each), [(one.tops, one.usage.decoded) for one in each]) for each in completions]
+
+    one, other = (copying(toy(room)) if copies else toy(room) for _ in range(2))
+    drafted, steps, accepted = play(one, story)
+    plain, most, none = play(other, story, drafting=False)
+    assert told(drafted) == told(plain)
+    assert accepted > none == 0
+    if copies:
+        assert steps < 0.8 * most
+
+
+def test_a_fault_behind_guessed_tokens_ends_its_own_request_only(toy: Any) -> None:
+    """A constraint that raises in the middle of them, or logits that are no numbers, harm nobody else."""
+    fine = asking([1, 2, 3] * 5, 1, sampling=Sampling(max_tokens=30, temperature=0))
+    alone = play(copying(toy(ROOM)), lambda engine: engine.complete(fine))
+
+    async def story(engine: BatchedEngine) -> list[Any]:
+        broken = [replace(fine, constraint=Broken(after), seeds=(after,)) for after in range(3, 20)]
+        return await asyncio.gather(engine.complete(fine), *map(engine.complete, broken), return_exceptions=True)
+
+    first, *rest = play(copying(toy(ROOM)), story)
+    assert answers(first) == answers(alone)
+    assert all(isinstance(each, EngineLost) for each in rest)
 
 
 def test_a_constraint_that_raises_ends_its_own_request_only(toy: Any) -> None:

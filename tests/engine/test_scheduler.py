@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,8 @@ class Run:
     limits: dict[int, int] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
+    guesses: Callable[[list[int]], list[int]] | None = None
+    """What is guessed that some tokens go on with."""
 
     def add(self, prompt: list[int], max_tokens: int = 4, priority: float = 0.0) -> int:
         sequence = self.scheduler.add(prompt, max_tokens=max_tokens, priority=priority)
@@ -54,20 +56,33 @@ class Run:
         self.open.discard(sequence)
 
     def step(self) -> Step:
-        step = self.scheduler.plan()
+        step = self.scheduler.plan(self.guess())
         self.cache.apply(step.changes)
         if step.tokens:
             self.cache.compute(step)
-            self.scheduler.commit(self._read(step))
+            self.scheduler.commit(*self._read(step))
             self.steps.append(step)
         return step
 
-    def _read(self, step: Step) -> dict[int, int | None]:
+    def guess(self) -> dict[int, list[int]]:
+        if not self.guesses:
+            return {}
+        return {sequence: self.guesses(self.prompts[sequence] + self.answers[sequence]) for sequence in self.open}
+
+    def _read(self, step: Step) -> tuple[dict[int, int | None], dict[int, int]]:
+        """The next token of each sequence, behind those of its guessed tokens that came true, and how many did."""
+        assert [read.row for read in step.reads] == sorted({read.row for read in step.reads})
+        assert len(step.reads) <= self.scheduler.capacity.reads
         sampled: dict[int, int | None] = {}
+        right: Counter[int] = Counter()
         for read in step.reads:
             held = self.cache.tokens(step.seats[read.row])[: step.positions[read.row] + 1]
             for sequence in read.sequences:
-                assert sequence not in sampled
+                if sequence in sampled:
+                    guess = step.drafts[sequence]
+                    if sampled[sequence] != guess[right[sequence]]:
+                        continue
+                    right[sequence] += 1
                 assert held == self.prompts[sequence] + self.answers[sequence], "logits of another sequence's tokens"
                 token = following(held)
                 sampled[sequence] = token
@@ -75,7 +90,7 @@ class Run:
                     self.answers[sequence].append(token)
                 if token is None or len(self.answers[sequence]) == self.limits[sequence]:
                     self.open.discard(sequence)
-        return sampled
+        return sampled, dict(right)
 
     def finish(self) -> None:
         for _ in range(10_000):
@@ -90,7 +105,7 @@ def capacity(**changes: Any) -> Capacity:
 
 
 CAPACITIES = st.builds(
-    lambda running, spare, context, more, chunk, sharing, exact: Capacity(
+    lambda running, spare, context, more, chunk, sharing, exact, reads: Capacity(
         running=running,
         seats=running + spare,
         context=context,
@@ -98,6 +113,7 @@ CAPACITIES = st.builds(
         chunk=running + 2 + chunk,
         sharing=sharing,
         exact=exact,
+        reads=running + reads,
     ),
     st.integers(1, 5),
     st.integers(0, 3),
@@ -106,7 +122,21 @@ CAPACITIES = st.builds(
     st.integers(0, 20),
     st.booleans(),
     st.booleans(),
+    st.sampled_from([0, 2, 99]),
 )
+
+
+def guessing(count: int, right: int) -> Callable[[list[int]], list[int]]:
+    """Guesses of `count` tokens, of which the first `right` come true, as far as the model goes on."""
+
+    def guess(tokens: list[int]) -> list[int]:
+        ahead = alone(tokens, count)
+        return [token if place < right else (token + 1) % 3 for place, token in enumerate(ahead)] or [1] * count
+
+    return guess
+
+
+GUESSES = st.one_of(st.none(), st.builds(guessing, st.integers(1, 6), st.integers(0, 6)))
 HEADS = st.sampled_from([[], [1] * 18, [1] * 18 + [2, 2, 1], [2] * 4])
 LENGTHS = st.one_of(st.integers(1, 8), st.integers(1, 24))
 TAILS = st.lists(st.integers(0, 2), min_size=1, max_size=4)
@@ -142,13 +172,13 @@ def play(run: Run, events: list[tuple[Any, ...]]) -> set[int]:
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS)
+@given(CAPACITIES, EVENTS, GUESSES)
 def test_every_answer_is_the_one_it_would_be_alone(
-    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]]
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any
 ) -> None:
     """Whatever runs beside it, is cancelled, evicted or parked, each sequence ends with the answer it has alone, and
     no step ever needs more cells, seats or tokens than there are."""
-    run = Run(Scheduler(capacity), toy_cache(capacity))
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
     kept = play(run, events)
     run.finish()
     assert not run.open
@@ -157,10 +187,12 @@ def test_every_answer_is_the_one_it_would_be_alone(
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS)
-def test_the_books_agree_with_the_cache(toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]]) -> None:
+@given(CAPACITIES, EVENTS, GUESSES)
+def test_the_books_agree_with_the_cache(
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any
+) -> None:
     """After everything has ended nothing runs or waits, and the cells that are counted as kept are those that are."""
-    run = Run(Scheduler(capacity), toy_cache(capacity))
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
     play(run, events)
     run.finish()
     assert (run.scheduler.running, run.scheduler.waiting) == (0, 0)
@@ -169,12 +201,12 @@ def test_the_books_agree_with_the_cache(toy_cache: Any, capacity: Capacity, even
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS)
+@given(CAPACITIES, EVENTS, GUESSES)
 def test_cancelling_everything_leaves_room_for_anything(
-    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]]
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any
 ) -> None:
     """Cancelled at any step, sequences hold nothing that the largest possible request would have to wait for."""
-    run = Run(Scheduler(capacity), toy_cache(capacity))
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
     play(run, events)
     for sequence in sorted(run.open):
         run.cancel(sequence)
@@ -185,16 +217,16 @@ def test_cancelling_everything_leaves_room_for_anything(
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS, st.integers(0, 20))
+@given(CAPACITIES, EVENTS, st.integers(0, 20), GUESSES)
 def test_a_step_that_fails_ends_its_own_sequences_only(
-    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], when: int
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], when: int, guesses: Any
 ) -> None:
     """Those in the failed step are gone with all that they held; all others end as they would alone."""
-    run = Run(Scheduler(capacity), toy_cache(capacity))
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
     kept = play(run, events)
     for _ in range(when):
         run.step()
-    step = run.scheduler.plan()
+    step = run.scheduler.plan(run.guess())
     run.cache.apply(step.changes)
     lost = set(run.scheduler.abandon())
     assert lost >= {sequence for read in step.reads for sequence in read.sequences}
@@ -203,6 +235,43 @@ def test_a_step_that_fails_ends_its_own_sequences_only(
     assert run.scheduler.cells == run.cache.cells
     for sequence in kept - lost:
         assert run.answers[sequence] == alone(run.prompts[sequence], run.limits[sequence])
+
+
+def test_right_guesses_save_steps(toy_cache: Any) -> None:
+    """Of fifteen guessed tokens all that come true are taken in one step, and those that do not cost none."""
+    prompt = next([n, 1, n] for n in range(99) if len(alone([n, 1, n], 32)) == 32)
+    steps = {}
+    for right in (0, 3, 15):
+        room = capacity(cells=500, context=100, chunk=64)
+        run = Run(Scheduler(room), toy_cache(room), guesses=guessing(15, right))
+        run.add(prompt, 32)
+        run.finish()
+        assert next(iter(run.answers.values())) == alone(prompt, 32)
+        steps[right] = len(run.steps)
+    assert steps == {0: 32, 3: 1 + 8, 15: 1 + 2}
+
+
+@pytest.mark.parametrize("changes", [{"exact": True}, {"sharing": False}])
+def test_nothing_is_guessed_where_it_would_show(toy_cache: Any, changes: dict[str, bool]) -> None:
+    """Where several tokens are summed otherwise than one, or cannot be taken back."""
+    room = capacity(**changes)
+    run = Run(Scheduler(room), toy_cache(room), guesses=guessing(3, 3))
+    run.add([1, 2], 8)
+    run.finish()
+    assert not any(step.drafts for step in run.steps)
+
+
+def test_guesses_wait_behind_prompts(toy_cache: Any) -> None:
+    """They get what a step has left: tokens, rows of logits and free cells; nothing is evicted or parked for them."""
+    room = capacity(cells=60, context=60, chunk=8, reads=6)
+    run = Run(Scheduler(room), toy_cache(room), guesses=guessing(5, 5))
+    run.add([1, 1], 30)
+    run.step()
+    run.add([2] * 20, 1)
+    assert not run.step().drafts
+    run.finish()
+    assert any(step.drafts for step in run.steps)
+    assert max(len(step.reads) for step in run.steps) <= 6
 
 
 def test_equal_prompts_are_computed_once(toy_cache: Any) -> None:

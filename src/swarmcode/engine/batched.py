@@ -22,13 +22,14 @@ _KNOWN_TEXTS = 256
 
 
 class BatchedEngine:
-    """Runs requests on `backend`, which it owns, until it is closed."""
+    """Runs requests on `backend`, which it owns, until it is closed. `drafting`: guess tokens where that saves time;
+    the answers are the same."""
 
-    def __init__(self, backend: Backend, profile: Profile) -> None:
+    def __init__(self, backend: Backend, profile: Profile, *, drafting: bool = True) -> None:
         self._backend = backend
         self._profile = replace(profile, context=backend.capacity.context, vocabulary=backend.vocabulary)
         self._tokens = lru_cache(maxsize=_KNOWN_TEXTS)(backend.tokenize)
-        self._worker = Worker(backend)
+        self._worker = Worker(backend, drafting=drafting)
         self._post = Post()
         self._changed = threading.Condition()
         self._arrived: list[Job] = []

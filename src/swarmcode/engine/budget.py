@@ -21,6 +21,8 @@ PRIVATE_CELLS = 2048
 """Cells that each agent can have for itself where memory allows."""
 CHUNK = 512
 """Tokens in a step. More gains nothing on a CPU, and makes decoding wait longer behind prompts."""
+READS = 64
+"""Rows of logits in a step that are always possible, so that a few sequences can have guessed tokens."""
 LEAST_CONTEXT = 512
 """A context that is shorter for want of memory is of no use."""
 
@@ -76,6 +78,7 @@ def capacity(wish: Wish, room: int) -> Capacity | None:
         chunk=max(CHUNK, wish.agents + 2),
         sharing=wish.sharing,
         exact=wish.laid_out == "streams",
+        reads=max(seats, READS),
     )
 
 

@@ -57,6 +57,11 @@ class Cache:
         return self._tree.cells
 
     @property
+    def free(self) -> int:
+        """Cells that nothing has to give way for."""
+        return self._cells - self._tree.cells
+
+    @property
     def changed(self) -> bool:
         """Whether changes wait to be made in the context."""
         return bool(self._changes)
@@ -129,6 +134,10 @@ class Cache:
     def computed(self, seat: int, count: int) -> None:
         """The next `count` promised tokens of the seat are in the cache now."""
         self._tree.computed(seat, count)
+
+    def forget(self, seat: int, length: int) -> None:
+        """A running seat lets go of all tokens from `length` on."""
+        self._trim(seat, length)
 
     def retire(self, seat: int, keep: int) -> None:
         """The seat runs no more; the first `keep` of its computed tokens stay as a prefix."""

@@ -78,8 +78,9 @@ async def open_engine(
     cells: int = 0,
     layout: Layout | None = None,
     threads: int = 0,
+    drafting: bool = True,
 ) -> BatchedEngine:
-    """Loads a model; the options are those of `Room`. Cancelling stops the loading.
+    """Loads a model; the options are those of `Room` and of `BatchedEngine`. Cancelling stops the loading.
 
     Raises `UsageError` for more agents than llama.cpp can tell apart, `ModelError` where the model cannot be opened.
     """
@@ -97,7 +98,7 @@ async def open_engine(
         if not loading.exception():
             loading.result().close()
         raise
-    return BatchedEngine(backend, model.profile)
+    return BatchedEngine(backend, model.profile, drafting=drafting)
 
 
 class LlamaBackend:
@@ -133,7 +134,8 @@ class LlamaBackend:
         companion = self._layout == "streams"
         params.n_ctx = budget.allocated(capacity, self._layout)
         params.n_batch = params.n_ubatch = capacity.chunk + companion
-        params.n_seq_max = params.n_outputs_max = capacity.seats + companion
+        params.n_seq_max = capacity.seats + companion
+        params.n_outputs_max = capacity.reads + companion
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = self._layout == "unified"
         params.flash_attn_type = _FLASH[self._layout]

@@ -122,6 +122,10 @@ class Load:
     """Sequences that are decoding."""
     waiting: int = 0
     """Sequences that wait for a seat or for cells."""
+    drafted: int = 0
+    """Tokens that were guessed and computed, since the engine was opened."""
+    accepted: int = 0
+    """Of them, those that were right: as many steps less for their sequences."""
     usage: Usage = field(default_factory=Usage)
     """Since the engine was opened; `seconds` is the time spent computing."""
 

@@ -11,6 +11,9 @@ parked: it gives up its seat, keeps its tokens, and goes on later where it stopp
 alone, so everything ends. Order is priority, then arrival; whoever lacks a seat, cells or budget is not passed by
 anybody later in order, except by the equal of one that is being computed, which costs next to nothing.
 
+Tokens that somebody guesses a decoding sequence will go on with are computed behind its last one, where a step has room
+left. What comes of it is told like everything else, and cells of guesses that were wrong are free at once.
+
 Pure: no model, no clock, no randomness. `plan` says what to do, `commit` is told what came of it. Chunked prefill and
 preemption by recomputation follow vLLM (https://arxiv.org/abs/2309.06180) and Sarathi-Serve
 (https://arxiv.org/abs/2403.02310).
@@ -88,6 +91,12 @@ class Scheduler:
         self._twins: dict[tuple[int, ...], _Twins] = {}
         self._planned: list[tuple[_Sequence, int]] = []
         self._forks: list[_Sequence] = []
+        self._drafted: list[tuple[_Sequence, list[int]]] = []
+
+    @property
+    def drafting(self) -> bool:
+        """Whether guesses are of use: computing several tokens must not change any, and has to be undone."""
+        return self.capacity.sharing and not self.capacity.exact
 
     @property
     def waiting(self) -> int:
@@ -138,8 +147,9 @@ class Scheduler:
         for found in [self._sequences[id_] for id_ in sequences if id_ in self._sequences]:
             self._end(found, keep=found.prompt)
 
-    def plan(self) -> Step:
-        """The next step. One with tokens must be followed by `commit` or `abandon`."""
+    def plan(self, guesses: Mapping[int, Sequence[int]] | None = None) -> Step:
+        """The next step. One with tokens must be followed by `commit` or `abandon`. `guesses` are tokens that
+        sequences may go on with; none are taken where computing them would change what is computed for the others."""
         step = Step()
         while not self._cache.room(sum(len(each.tokens) - self._cache.length(each.seat) for each in self._running)):
             self._park(self._running[-1])
@@ -149,14 +159,21 @@ class Scheduler:
             budget -= self._compute(step, sequence, self._piece(count, budget))
         self._growth = sum(each.growth for each in self._running)
         self._admit(step, budget)
+        if guesses and self.drafting:
+            self._draft(step, guesses)
         assert step.tokens or not self._sequences
         step.changes = self._cache.changes()
         return step
 
-    def commit(self, sampled: Mapping[int, int | None]) -> None:
+    def commit(self, sampled: Mapping[int, int | None], right: Mapping[int, int] | None = None) -> None:
         """The planned step was computed. `sampled` has the next token of each sequence in the step's reads, or None
-        where the sequence has ended: what it computed stays as a prefix."""
+        where the sequence has ended: what it computed stays as a prefix. `right` says of sequences with guessed tokens
+        how many of these came true before that token, none where it says nothing."""
         self._close_plan()
+        for sequence, guess in self._drafted:
+            sequence.tokens += guess[: (right or {}).get(sequence.id, 0)]
+            self._cache.forget(sequence.seat, len(sequence.tokens))
+        self._drafted = []
         for id_, token in sampled.items():
             sequence = self._sequences[id_]
             if token is not None:
@@ -167,8 +184,8 @@ class Scheduler:
 
     def abandon(self) -> tuple[int, ...]:
         """The planned step failed: the sequences in it end, and their seats are emptied. Their ids."""
-        lost = [*(sequence for sequence, _ in self._planned), *self._forks]
-        self._planned, self._forks = [], []
+        lost = list(dict.fromkeys([*(sequence for sequence, _ in self._planned), *self._forks]))
+        self._planned, self._forks, self._drafted = [], [], []
         for sequence in lost:
             sequence.twins.source = None
             self._end(sequence, keep=0)
@@ -199,6 +216,32 @@ class Scheduler:
         step.prefilled += 0 if count == 1 and sequence.answered else count
         self._planned.append((sequence, count))
         return count
+
+    def _draft(self, step: Step, guesses: Mapping[int, Sequence[int]]) -> None:
+        """Has guessed tokens computed, as many as fit, behind the last ones of sequences that decode in this step."""
+        for sequence, count in self._planned[:]:
+            guess = guesses.get(sequence.id)
+            decodes = sequence.answered and self._cache.ready(sequence.seat) + count == len(sequence.tokens)
+            if not guess or not decodes:
+                continue
+            room = min(
+                self.capacity.chunk - len(step.tokens),
+                self.capacity.reads - len(step.reads),
+                self._cache.free,
+                sequence.limit - len(sequence.tokens) - 1,
+            )
+            taken = list(guess[: max(0, room)])
+            if not taken:
+                continue
+            start = len(sequence.tokens)
+            self._cache.promise(sequence.seat, taken)
+            self._planned.append((sequence, len(taken)))
+            self._drafted.append((sequence, taken))
+            step.drafts[sequence.id] = taken
+            step.reads += [Read(len(step.tokens) + place, [sequence.id]) for place in range(len(taken))]
+            step.tokens += taken
+            step.positions += range(start, start + len(taken))
+            step.seats += [sequence.seat] * len(taken)
 
     def _admit(self, step: Step, budget: int) -> None:
         """Lets waiting sequences in, in order, as far as seats, cells and the step's budget reach."""

@@ -26,14 +26,19 @@ class Capacity:
     token sum in another order than those for several, so a prompt is then never computed one token at a time, and
     what was decoded is not kept as a prefix. Holds unless cells run short."""
 
+    reads: int = 1 << 30
+    """Rows of logits that a step can have. At least `running`."""
+
     def __post_init__(self) -> None:
+        assert self.running <= self.reads
         assert 0 < self.running <= min(self.seats, self.chunk - 2 * self.exact)
         assert 0 < self.context <= self.cells
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One row of logits, and the sequences whose next token is drawn from it."""
+    """One row of logits, and the sequences whose next token is drawn from it. A sequence with guessed tokens has a
+    read for its last token and one for each of those, in order."""
 
     row: int
     """Index into the step's tokens."""
@@ -53,6 +58,8 @@ class Step:
     """In ascending order of rows."""
     prefilled: int = 0
     """How many of the tokens belong to prompts."""
+    drafts: dict[int, list[int]] = field(default_factory=dict)
+    """Guessed tokens that are computed, of the sequences that have some."""
     reused: int = 0
     """Prompt tokens that need not be computed, of the sequences that begin with this step."""
 

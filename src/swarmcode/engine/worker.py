@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.engine.answer import Answer
+from swarmcode.engine.guesses import Guesses
 from swarmcode.engine.protocol import Completion, Constraint, Load, Request
 from swarmcode.engine.sampling import Pick, draw
 from swarmcode.engine.scheduler import Scheduler
@@ -112,9 +113,11 @@ class Job:
 class Worker:
     """Runs jobs on a backend."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, drafting: bool = True) -> None:
         self._backend = backend
         self._scheduler = Scheduler(backend.capacity)
+        self._guesses = Guesses() if drafting and self._scheduler.drafting else None
+        self._drafted = self._accepted = 0
         self._owners: dict[int, tuple[Job, int]] = {}
         """Sequence -> its job, and which of its answers."""
         self._usage = Usage()
@@ -128,7 +131,13 @@ class Worker:
 
     @property
     def load(self) -> Load:
-        return Load(running=self._scheduler.running, waiting=self._scheduler.waiting, usage=self._usage)
+        return Load(
+            running=self._scheduler.running,
+            waiting=self._scheduler.waiting,
+            drafted=self._drafted,
+            accepted=self._accepted,
+            usage=self._usage,
+        )
 
     def accept(self, job: Job) -> None:
         """Takes a job that fits the backend's context."""
@@ -143,6 +152,8 @@ class Worker:
         self._scheduler.cancel(job.sequences)
         for sequence in job.sequences:
             self._owners.pop(sequence, None)
+            if self._guesses:
+                self._guesses.drop(sequence)
         job.free()
 
     def give_up(self, error: Callable[[], SwarmcodeError]) -> None:
@@ -155,7 +166,7 @@ class Worker:
     def step(self) -> None:
         """Computes one step, and delivers what it ends."""
         began = time.monotonic()
-        step = self._scheduler.plan()
+        step = self._scheduler.plan(self._guess())
         try:
             rows = self._backend.run(step)
         except StepFailed as failure:
@@ -163,10 +174,17 @@ class Worker:
             return
         if step.tokens:
             drawn = self._finish(step, rows)
+            seconds = time.monotonic() - began
             self.steps += 1
-            self._usage += Usage(
-                prefilled=step.prefilled, reused=step.reused, decoded=drawn, seconds=time.monotonic() - began
-            )
+            self._usage += Usage(prefilled=step.prefilled, reused=step.reused, decoded=drawn, seconds=seconds)
+            if self._guesses:
+                self._guesses.learn(step, seconds)
+
+    def _guess(self) -> dict[int, list[int]]:
+        if not self._guesses:
+            return {}
+        answers = ((sequence, job.prompt, job.answers[index]) for sequence, (job, index) in self._owners.items())
+        return self._guesses.make(self._scheduler.running, answers)
 
     def _abandon(self, failure: StepFailed) -> None:
         lost = [self._owners[sequence][0] for sequence in self._scheduler.abandon()]
@@ -180,28 +198,52 @@ class Worker:
         job.deliver(fault)
 
     def _finish(self, step: Step, rows: Sequence[NDArray[np.float32]]) -> int:
-        """Draws the next tokens, and ends what they end; how many were drawn."""
-        sampled: dict[int, int | None] = {}
-        picks: list[Pick] = []
-        picking: list[tuple[int, Job, int]] = []
+        """Draws the next tokens, and ends what they end; how many were drawn.
+
+        Behind guessed tokens too, but only as long as they are those that are drawn: an answer is the same with
+        guesses and without.
+        """
+        reads: dict[int, list[int]] = {}
         for row, read in enumerate(step.reads):
             for sequence in read.sequences:
-                job, index = self._owners[sequence]
-                answer = job.answers[index]
-                mask = self._mask(job, answer) if answer.constraints else None
-                if mask is not None and not mask.any():
-                    answer.finish = "stop"  # nothing may follow: it is complete
-                    sampled[sequence] = None
-                elif not job.fault:
-                    picks.append(Pick(row, job.request.sampling, answer.key, mask, job.request.top))
-                    picking.append((sequence, job, index))
-        for (sequence, job, index), drawn in zip(picking, draw(rows, picks), strict=True):
+                reads.setdefault(sequence, []).append(row)
+        sampled: dict[int, int | None] = {}
+        right: dict[int, int] = {}
+        drawn, turn, going = 0, 0, list(reads)
+        while going:
+            drawn += self._draw({sequence: reads[sequence][turn] for sequence in going}, rows, sampled)
+            guessed = [sequence for sequence in going if turn < len(step.drafts.get(sequence, ()))]
+            going = [sequence for sequence in guessed if sampled.get(sequence) == step.drafts[sequence][turn]]
+            turn += 1
+            right |= dict.fromkeys(going, turn)
+        self._drafted += sum(map(len, step.drafts.values()))
+        self._accepted += sum(right.values())
+        self._deliver(step, sampled, right)
+        return drawn
+
+    def _draw(self, due: dict[int, int], rows: Sequence[NDArray[np.float32]], sampled: dict[int, int | None]) -> int:
+        """Draws one token for each of the sequences, from its row, into `sampled`; how many were drawn."""
+        picks: list[Pick] = []
+        picking: list[tuple[int, Job, Answer]] = []
+        for sequence, row in due.items():
+            job, index = self._owners[sequence]
+            answer = job.answers[index]
+            mask = self._mask(job, answer) if answer.constraints else None
+            if mask is not None and not mask.any():
+                answer.finish = "stop"  # nothing may follow: it is complete
+                sampled[sequence] = None
+            elif job.fault:
+                sampled.pop(sequence, None)
+            else:
+                picks.append(Pick(row, job.request.sampling, answer.key, mask, job.request.top))
+                picking.append((sequence, job, answer))
+        for (sequence, job, answer), drawn in zip(picking, draw(rows, picks), strict=True):
             if math.isfinite(drawn.logprob):
-                job.answers[index].take(drawn, self._backend.piece)
-                sampled[sequence] = None if job.answers[index].finish else drawn.token
+                answer.take(drawn, self._backend.piece)
+                sampled[sequence] = None if answer.finish else drawn.token
             else:
                 job.fault = ModelError("the model's logits are not numbers", "its file may be damaged: get it again")
-        self._deliver(step, sampled)
+                sampled.pop(sequence, None)
         return len(picks)
 
     def _mask(self, job: Job, answer: Answer) -> NDArray[np.bool_] | None:
@@ -212,7 +254,7 @@ class Worker:
             return mask
         return None
 
-    def _deliver(self, step: Step, sampled: dict[int, int | None]) -> None:
+    def _deliver(self, step: Step, sampled: dict[int, int | None], right: dict[int, int]) -> None:
         now = time.monotonic()
         ended: dict[int, Job] = {}
         for sequence, token in sampled.items():
@@ -230,7 +272,7 @@ class Worker:
                 )
                 ended[id(job)] = job
         touched = {id(job): job for read in step.reads for job, _ in map(self._owners.__getitem__, read.sequences)}
-        self._scheduler.commit(sampled)
+        self._scheduler.commit(sampled, right)
         for job in touched.values():
             if job.fault:
                 self._fail(job, job.fault)
