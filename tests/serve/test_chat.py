@@ -239,6 +239,27 @@ def test_calls_and_forms_that_are_asked_for_are_given(serve_model: Any, chat_ggu
 
 
 @pytest.mark.model
+def test_a_conversation_that_goes_on_is_not_computed_again(serve_model: Any, chat_gguf: Path) -> None:
+    """Turn after turn, what was there before is in the cache, and the usage says so."""
+
+    async def story(address: str, engine: Any) -> None:
+        messages = [{"role": "user", "content": "a long question " * 10}]
+        before = 0
+        async with client(address) as openai_client:
+            for _ in range(3):
+                told: Any = await openai_client.chat.completions.create(
+                    model="tiny",
+                    messages=messages,  # type: ignore[arg-type]
+                    max_tokens=8,
+                )
+                assert told.usage.prompt_tokens_details.cached_tokens >= before - 2
+                before = told.usage.prompt_tokens
+                messages += [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "and then?"}]
+
+    serve_model(describe(chat_gguf, name="tiny"), story, context=512, agents=2)
+
+
+@pytest.mark.model
 def test_control_tokens_that_calls_are_made_of_are_spelt(
     serve_model: Any, gguf_writer: Any, chat_header: Any, chat_weights: Any, tmp_path: Path
 ) -> None:

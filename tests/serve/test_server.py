@@ -134,6 +134,19 @@ def test_paths_and_methods(serve: Any) -> None:
     serve(ScriptedEngine([]), story)
 
 
+def test_health_is_that_of_the_engine(serve: Any) -> None:
+    """Whoever watches over the server learns that it can answer nobody."""
+    engine = ScriptedEngine([])
+
+    async def story(address: str) -> None:
+        async with httpx.AsyncClient() as browser:
+            assert (await browser.get(f"{root(address)}/health")).status_code == 200
+            await engine.close()
+            assert (await browser.get(f"{root(address)}/health")).status_code == 503
+
+    serve(engine, story)
+
+
 def test_a_body_that_is_too_large_is_refused(serve: Any) -> None:
     """Whether it says so beforehand or not."""
 
@@ -254,6 +267,7 @@ def test_what_goes_wrong_in_the_engine_is_told(serve: Any, error: Exception, sta
             assert caught.value.status_code == status
             assert isinstance(caught.value.body, dict)
             assert caught.value.body["code"] == code
+            assert "secret" not in caught.value.response.text
             assert "Traceback" not in caught.value.response.text
 
     serve(ScriptedEngine([error]), story)

@@ -17,7 +17,7 @@ from swarmcode.serve.asgi import CLOSE, Headers, Receive, Scope, Send, body, res
 from swarmcode.serve.asked import ChatBody, CompletionBody, parsed
 from swarmcode.serve.chat import ChatVoice, of_chat
 from swarmcode.serve.desk import Desk
-from swarmcode.serve.faults import INSIDE, RETRY_SECONDS, ClientGone, Refused, Told, refused, told
+from swarmcode.serve.faults import ENGINE_GONE, INSIDE, RETRY_SECONDS, ClientGone, Refused, Told, refused, told
 from swarmcode.serve.guard import Guard
 from swarmcode.serve.metrics import Metrics, Outcome
 from swarmcode.serve.order import Order, of_completion
@@ -79,6 +79,8 @@ class Application:
     def _page(self, path: str) -> tuple[bytes, str]:
         """What is at a path, and its content type. Raises `Refused`."""
         if path == "/health":
+            if not self._engine.alive:
+                raise Refused(ENGINE_GONE)
             return reply.encoded({"status": "ok"}), "application/json"
         if path == "/metrics":
             return self._metrics.text(), metrics.CONTENT_TYPE

@@ -60,6 +60,11 @@ def full(message: str) -> Refused:
     return Refused(Told(status=503, message=message, kind="server_error", code="overloaded"))
 
 
+ENGINE_GONE = Told(status=503, message="the engine is gone", kind="server_error", code="engine_lost")
+INSIDE = Told(status=500, message="an error inside swarmcode itself", kind="server_error")
+"""All that a client is told of a fault of ours."""
+
+
 def told(error: SwarmcodeError, *, schema: bool = False) -> Told:
     """What a client is told of an engine's error; `schema`: whether its request had one."""
     if isinstance(error, UsageError):
@@ -67,9 +72,5 @@ def told(error: SwarmcodeError, *, schema: bool = False) -> Told:
     if isinstance(error, ModelError) and schema:
         return Told(status=400, message=str(error), field="response_format")
     if isinstance(error, PassingFault):
-        return Told(status=503, message=error.message, kind="server_error", code="engine_lost")
+        return ENGINE_GONE
     return Told(status=500, message=error.message, kind="server_error")
-
-
-INSIDE = Told(status=500, message="an error inside swarmcode itself", kind="server_error")
-"""All that a client is told of a fault of ours."""

@@ -70,10 +70,8 @@ class Reader:
             return Spoken(thinking=turn.thinking, content=text.rpartition(_CLOSE)[2].strip())
         if turn.content == text.strip():
             return Spoken(content=text)
-        calls = (
-            SaidCall(id=call.id, name=call.name, arguments=_json(call.arguments))
-            for call in turn.calls[: 1 if self.single else None]
-        )
+        made = turn.calls[:1] if self.single else turn.calls
+        calls = (SaidCall(id=call.id, name=call.name, arguments=_json(call.arguments)) for call in made)
         return Spoken(thinking=turn.thinking, content=turn.content, calls=tuple(calls))
 
     def _forced(self, text: str) -> SaidCall:
