@@ -46,8 +46,8 @@ def test_an_agent_that_looks_around_may_write_all_files() -> None:
     """Where it is alone: what it has to find is not among the suspects, perhaps. The plan says why."""
     tools = Effort(protocols=("tools", "blocks"))
     plan = make_plan(Evidence(suspects={"t1": ()}, files=FILES - TESTS), tools)
-    assert (plan.mode, plan.widths, plan.subtasks[0].writes) == ("agent", (1,), frozenset({"a.py", "b.py"}))
-    assert plan.why.endswith("looks around with tools because the evidence is weak")
+    assert (plan.mode, plan.widths, plan.subtasks[0].writes) == ("agent", (1, 3), frozenset({"a.py", "b.py"}))
+    assert plan.why.endswith("looking around with tools because the evidence is weak")
     many = tuple(suspect(f"{name}.py", line) for name in "abcd" for line in range(9))
     assert make_plan(Evidence(suspects={"t1": many}), tools).mode == "agent"
     assert make_plan(Evidence(suspects={"t1": many[:27]}), tools).mode == "thinking"

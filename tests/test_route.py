@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmcode.errors import UsageError
-from swarmcode.route import choose_mode, widths
+from swarmcode.route import choose_mode, explorers, widths
 
 
 def test_waves_widen_from_three_to_all() -> None:
@@ -13,6 +13,11 @@ def test_waves_widen_from_three_to_all() -> None:
     assert widths(100, 333) == (3, 30, 100, 100, 100)
     assert widths(10, 25) == (3, 10, 10, 2)
     assert widths(1, 3) == (1, 1, 1)
+
+
+def test_agents_with_tools_are_few() -> None:
+    """One first; a few more with other seeds where it brought nothing, if so many are allowed."""
+    assert [explorers(agents) for agents in (1, 2, 100)] == [(1,), (1, 2), (1, 3)]
 
 
 @given(st.integers(1, 100), st.integers(1, 2000))

@@ -53,11 +53,11 @@ class Stage:
             (self.repo / path).parent.mkdir(parents=True, exist_ok=True)
             (self.repo / path).write_text(text)
 
-    def play(self, *lines: str, mode: ModeChoice = "agent") -> Report:
+    def play(self, *lines: str, mode: ModeChoice = "agent", agents: int = 1) -> Report:
         self.engine = ScriptedEngine(lines, TOOLS)
-        return asyncio.run(self._run(mode))
+        return asyncio.run(self._run(mode, agents))
 
-    async def _run(self, mode: ModeChoice) -> Report:
+    async def _run(self, mode: ModeChoice, agents: int = 1) -> Report:
         sandbox = await choose(self.kind, run="agent")
         snapshot = take(self.repo, self.folder / "run")
         command = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider")
@@ -71,7 +71,7 @@ class Stage:
             run="agent",
             issue=replace(issue, test=command),
             snapshot=snapshot,
-            effort=Effort(mode=mode, agents=4, protocols=TOOLS.protocols),
+            effort=Effort(mode=mode, agents=agents, protocols=TOOLS.protocols),
             limits=limits,
             seconds=120,
             workers=1,
@@ -157,6 +157,16 @@ def test_code_that_kills_the_run_is_told_of(tmp_path: Path) -> None:
     )
     assert "did not run to their end (broken)" in stage.heard(2)
     assert report.fixed
+
+
+def test_more_agents_follow_one_that_gave_up(tmp_path: Path) -> None:
+    """With other seeds, at the same time; what one of them submits ends it."""
+    stage = Stage(tmp_path)
+    edit = call("strreplace", path="shop/rate.py", old="return 2", new="return 1")
+    report = stage.play(*["I give up."] * 3, edit, edit, call("submit"), call("submit"), agents=2)
+    assert report.fixed, report.why
+    assert report.attempts[0].ending == "gave_up"
+    assert len({attempt.seed for attempt in report.attempts}) == len(report.attempts) > 1
 
 
 def test_what_an_agent_submits_is_judged_as_all_else(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from swarmcode.flow import Plan, Subtask, Suspect
-from swarmcode.route import ModeChoice, choose_mode, widths
+from swarmcode.flow import Mode, Plan, Subtask, Suspect
+from swarmcode.route import ModeChoice, choose_mode, explorers, widths
 
 FEW_LINES = 12
 SHARP = 0.6
@@ -79,13 +79,19 @@ def route(subtasks: tuple[Subtask, ...], effort: Effort, files: frozenset[str] =
     sharp = all(_is_sharp(subtask.suspects) for subtask in subtasks)
     weak = any(_is_weak(subtask.suspects) for subtask in subtasks)
     mode = choose_mode(effort.mode, protocols=effort.protocols, subtasks=len(subtasks), sharp=sharp, weak=weak)
-    plan_widths = (1,) if mode in ("thinking", "agent") else widths(effort.agents, effort.attempts)
+    plan_widths = _widths(mode, effort)
     why = _why(subtasks, plan_widths, sharp=sharp)
     if mode == "agent":
-        why += ", which looks around with tools" + (" because the evidence is weak" if weak else "")
+        why += ", looking around with tools" + (" because the evidence is weak" if weak else "")
         if len(subtasks) == 1:
             subtasks = (replace(subtasks[0], writes=subtasks[0].writes | files),)
     return Plan(subtasks=subtasks, mode=mode, widths=plan_widths, why=why)
+
+
+def _widths(mode: Mode, effort: Effort) -> tuple[int, ...]:
+    if mode == "thinking":
+        return (1,)
+    return explorers(effort.agents) if mode == "agent" else widths(effort.agents, effort.attempts)
 
 
 def _groups(suspects: Mapping[str, tuple[Suspect, ...]]) -> list[_Group]:

@@ -14,6 +14,15 @@ NARROW = (3, 30)
 """First waves; what follows is as wide as the run allows."""
 
 
+EXPLORERS = (1, 3)
+"""Agents with tools: one, and where it brought nothing a few more with other seeds."""
+
+
+def explorers(agents: int) -> tuple[int, ...]:
+    """Agents with tools at once, wave by wave."""
+    return EXPLORERS[:1] if agents == 1 else (EXPLORERS[0], min(EXPLORERS[1], agents))
+
+
 def widths(agents: int, attempts: int) -> tuple[int, ...]:
     """Agents at once, wave by wave: 3, 30, then `agents` again and again until `attempts` are made in all."""
     waves: list[int] = []

@@ -77,7 +77,7 @@ def fixed(shell: "Shell", model: str) -> None:
     assert done.code == 0, done.err
     report = json.loads(done.out)
     assert [(attempt["ending"], attempt["steps"]) for attempt in report["attempts"]] == [("submitted", len(LINES))]
-    assert "looks around with tools" in done.err
+    assert "looking around with tools" in done.err
     assert "Fixed: 1 failing test now passes." in done.err
     assert (shell.repo / "shop.py").read_text() == CODE
 
