@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--adam", type=float, default=3e-3)
     p.add_argument("--embedding", type=float, default=5e-3)
     p.add_argument("--weight-decay", type=float, default=0.0)
-    p.add_argument("--bias-rate", type=float, default=0.004)
+    p.add_argument("--bias-rate", type=float, default=0.03)
     p.add_argument("--log-every", type=int, default=10)
     p.add_argument("--check-every", type=int, default=100)
     p.add_argument("--checks", type=int, default=3)

@@ -186,7 +186,7 @@ def test_steering_moves_selection_towards_idle_experts() -> None:
     experts = Experts(SMALL)
     experts.load.copy_(torch.tensor([10.0, 2.0, 4.0, 0.0]))
     assert float(experts.steer(0.01)) == 2.5
-    assert torch.allclose(experts.bias, torch.tensor([-0.01, 0.01, 0.0, 0.01]))
+    assert torch.allclose(experts.bias, torch.tensor([-0.01, 0.005, 0.0, 0.01]))
     assert not experts.load.any()
 
 
