@@ -137,8 +137,8 @@ class Experts(nn.Module):
     def steer(self, rate: float) -> Tensor:
         """Move the selection bias against the load since the last call; returns the highest load over the mean.
 
-        In proportion to the error of the load, up to `rate`. (DeepSeek-V3 moves by the sign. Small enough to be still in
-        the end, that is too slow for a few thousand steps; fast enough, it swings around the balance.)
+        In proportion to the error of the load, up to `rate`. (DeepSeek-V3 moves by the sign. Small enough to be still
+        in the end, that is too slow for a few thousand steps; fast enough, it swings around the balance.)
         """
         mean = self.load.mean().clamp(min=1)
         worst = self.load.max() / mean
