@@ -1,16 +1,21 @@
 """Who holds which cells of the KV cache: seats that run, seats that only keep a prefix, and room for more.
 
 A seat that runs is never touched here. One that only keeps a prefix is evicted when its cells or its seat are needed,
-least recently wanted first, and at once where everything that it holds is held by another seat too.
+least recently wanted first, and at once where everything that it holds is held by another seat too. Where it is the
+seat that is needed, those go first that have little of their own: a few tokens of an answer take up a seat just as the
+long prompt before them does.
 
 Every change is made in the books at once and queued, in order, for whoever owns the context.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 
 from swarmcode.engine.prefix import Match, PrefixTree
+from swarmcode.engine.victims import Victims
+
+MUCH = 32
+"""Tokens that only one seat keeps; fewer are soon computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,6 @@ class Trim:
 
 Change = Copy | Trim
 
-_STALE = 8
-"""Entries for each seat after which a heap is made anew."""
-
 
 class Cache:
     """The seats `0 .. seats - 1` of a context with `cells` cells."""
@@ -43,12 +45,13 @@ class Cache:
         self._tree = PrefixTree()
         self._cells = cells
         self._sharing = sharing
-        self._seats = seats
         self._free = list(range(seats - 1, -1, -1))
         self._running: set[int] = set()
         self._kept: set[int] = set()
-        self._cold: list[tuple[bool, int, int]] = []
-        """A heap of (warmth, seat) of the kept seats. Entries may be out of date: a seat is then warmer, or gone."""
+        self._cold = Victims(self._kept, self._warmth)
+        """Where cells are needed."""
+        self._small = Victims(self._kept, self._worth)
+        """Where a seat is needed."""
         self._changes: list[Change] = []
 
     @property
@@ -150,7 +153,7 @@ class Cache:
 
     def _evict(self, short: int, spare: int, floor: int) -> None:
         """Frees up to `short` cells of the coldest prefix, or the seat of one that is held elsewhere too."""
-        seat = self._coldest(-1 if spare in self._kept and self._tree.length(spare) > floor else spare)
+        seat = self._cold.first(-1 if spare in self._kept and self._tree.length(spare) > floor else spare)
         least = self._tree.length(seat) - short
         if seat == spare:
             self._trim(seat, floor if self._tree.redundant(seat) else max(self._tree.alone(seat), least, floor))
@@ -161,40 +164,22 @@ class Cache:
     def _take(self, spare: int) -> int:
         """A seat that holds nothing; -1 where only `spare` is not running."""
         if not self._free:
-            victim = self._coldest(spare)
+            victim = self._small.first(spare)
             if victim < 0:
                 return -1
             self._drop(victim)
         return self._free.pop()
 
-    def _coldest(self, spare: int) -> int:
-        """The kept seat to give up first, other than `spare`; -1: there is none."""
-        spared: list[tuple[bool, int, int]] = []
-        found = -1
-        while self._cold and found < 0:
-            entry = heappop(self._cold)
-            seat = entry[2]
-            if seat not in self._kept:
-                continue
-            warmth = self._warmth(seat)
-            if warmth != entry:
-                heappush(self._cold, warmth)
-                continue
-            spared.append(entry)
-            found = seat if seat != spare else -1
-        for entry in spared:
-            heappush(self._cold, entry)
-        return found
-
     def _enter(self, seat: int) -> None:
-        """Puts a kept seat among those to choose from; anew where it may have become colder."""
-        heappush(self._cold, self._warmth(seat))
-        if len(self._cold) > _STALE * self._seats:
-            self._cold = [self._warmth(kept) for kept in self._kept]
-            heapify(self._cold)
+        """Puts a kept seat among those to choose from; anew where there is less reason to keep it."""
+        self._cold.enter(seat)
+        self._small.enter(seat)
 
-    def _warmth(self, seat: int) -> tuple[bool, int, int]:
-        return not self._tree.redundant(seat), self._tree.used(seat), seat
+    def _warmth(self, seat: int) -> tuple[bool, int]:
+        return not self._tree.redundant(seat), self._tree.used(seat)
+
+    def _worth(self, seat: int) -> tuple[bool, int]:
+        return self._tree.length(seat) - self._tree.alone(seat) >= MUCH, self._tree.used(seat)
 
     def _settle(self, seat: int) -> None:
         """A kept seat that holds nothing of its own is given up."""
@@ -216,3 +201,5 @@ class Cache:
         if self._tree.length(seat) > length:
             self._tree.trim(seat, length)
             self._changes.append(Trim(seat, length))
+            if length and seat in self._kept:
+                self._enter(seat)
