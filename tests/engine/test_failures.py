@@ -1,7 +1,7 @@
 """Whatever goes wrong ends exactly the requests that it concerns, each in one clear line; all others end right.
 
-What else goes wrong on a toy (closing, a fault in the engine's thread) is in `test_batched.py`; what endpoints do wrong,
-in `test_remote.py`; broken templates, in `tests/dialect`.
+What else goes wrong on a toy (closing, a fault in the engine's thread) is in `test_batched.py`; what endpoints do
+wrong, in `test_remote.py`; broken templates, in `tests/dialect`.
 """
 
 import asyncio

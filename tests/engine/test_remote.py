@@ -318,6 +318,12 @@ async def endless_line(call: Call) -> None:
         await call.send(b"x" * 65536)
 
 
+async def endless_whole(call: Call) -> None:
+    await call.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n")
+    while True:
+        await call.send(b'{"choices": [' + b" " * 65536)
+
+
 async def hanging(call: Call) -> None:
     await call.hung_up()
     raise ConnectionError
@@ -362,6 +368,8 @@ NONSENSE = {
     "falls silent": (falling_silent, "fell silent"),
     "sends comments for ever": (endless_silence, "MiB for one answer"),
     "sends a line for ever": (endless_line, "an event of more than 1 MiB"),
+    "sends an answer in one piece for ever": (endless_whole, "8192 KiB"),
+    "counts in words": (stream(said("x", None, "stop"), counted("many", 2), DONE), "usage.prompt_tokens"),  # type: ignore[arg-type]
     "closes at once": (b"", "connection broke"),
     "speaks another protocol": (b"SSH-2.0-OpenSSH_9.6\r\n", "connection broke"),
     "breaks off": (stream(said("half")), "broke off in the middle"),
