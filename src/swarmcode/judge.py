@@ -10,7 +10,7 @@ Candidates are tried in copies of a test runner that has started before any cand
 costs a fraction of a start. What is merged is proven in a runner of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from swarmcode.flow import Baseline, Candidate, Changes, Outcome, SuiteRun, Verdict
@@ -22,7 +22,13 @@ from swarmcode.suite.run import run_suite, warm_up
 
 GRACE = 10.0
 SLACK = 5.0
-"""A run may take so many seconds, and so many times what the whole suite took before."""
+"""A run of the whole suite may take so many seconds, and so many times what it took before."""
+FIRST_GRACE = 3.0
+FIRST_SLACK = 10.0
+"""The same of a run of the failing tests alone: wrong edits of loops are many, and each that never ends holds a box."""
+MANY, FEW = 24, 12
+"""Of more failing tests than the first, as many as the second are asked first: a candidate that turns none of those,
+taken evenly from all, is not tried any further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +52,11 @@ async def judge(bench: Bench, candidate: Candidate, wanted: Iterable[str]) -> Ve
     """Tries a candidate against the tests that it is to turn, then against the rest. Raises `SandboxLost`."""
     wanted = frozenset(wanted)
     async with bench.boxes.box() as box:
-        first = await _run(bench, box, candidate.changes, Ask(select=tuple(sorted(wanted))))
-        if first.outcome != "finished" or not first.passing & wanted:
-            return _verdict(candidate.key, (first,), wanted=wanted, turned=frozenset(), broke=frozenset())
+        for asked in _first(wanted):
+            ask = Ask(select=asked)
+            first = await _run(bench, box, candidate.changes, ask, seconds=_patience(bench, asked))
+            if first.outcome != "finished" or not first.passing & wanted:
+                return _verdict(candidate.key, (first,), wanted=wanted, turned=frozenset(), broke=frozenset())
         others = frozenset(bench.baseline.failing) - wanted
         rest = bench.baseline.passing | others
         if not rest:
@@ -83,12 +91,30 @@ async def prove(bench: Bench, key: str, changes: Changes, expected: Iterable[str
     return _verdict(key, runs, wanted=expected, turned=turned, broke=broke, whole=True)
 
 
-async def _run(bench: Bench, box: Box, changes: Changes, ask: Ask, *, warm: bool = True) -> SuiteRun:
-    """One run of the suite on a tree that nothing has touched but the changes."""
+def _first(wanted: Collection[str]) -> list[tuple[str, ...]]:
+    """What is asked of a candidate, one after another: all that it is to turn, but of many a few before."""
+    every = tuple(sorted(wanted))
+    return [every[:: -(-len(every) // FEW)], every] if len(every) > MANY else [every]
+
+
+def _patience(bench: Bench, tests: Iterable[str]) -> float:
+    """Seconds that these tests may take. A failing test often ends early, so the longest of all is counted too."""
+    known = bench.baseline.run.tests
+    own = sum(known[test].seconds for test in tests if test in known)
+    longest = max((test.seconds for test in known.values()), default=0.0)
+    start = max(0.0, bench.baseline.run.seconds - sum(test.seconds for test in known.values()))
+    return min(bench.limits.seconds, FIRST_GRACE + start + FIRST_SLACK * (own + longest))
+
+
+async def _run(
+    bench: Bench, box: Box, changes: Changes, ask: Ask, *, warm: bool = True, seconds: float | None = None
+) -> SuiteRun:
+    """One run of the suite on a tree that nothing has touched but the changes; `seconds`: shorter than the limit."""
+    limits = bench.limits if seconds is None else replace(bench.limits, seconds=seconds)
     await box.reset()
     warm = warm and not any(map(steers_tests, changes)) and await warm_up(box, bench.command, bench.limits)
     await box.apply(changes)
-    return await run_suite(box, bench.command, ask, bench.limits, warm=warm)
+    return await run_suite(box, bench.command, ask, limits, warm=warm)
 
 
 async def _confirmed(

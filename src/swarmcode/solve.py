@@ -226,7 +226,7 @@ class Story:
     def agent(self, tree: Tree, bench: Bench, plan: Plan) -> Agent:
         """The agent for the plan's mode and the best protocol that the model speaks in it."""
         if self.engine.profile.protocols[0] == "span":
-            return SpanAgent(self.engine, tree, seed=self.task.seed)
+            return SpanAgent(self.engine, tree, agents=self.task.effort.agents, seed=self.task.seed)
         failures = tuple(bench.baseline.run.tests[test] for test in bench.baseline.failing)
         briefing = Briefing(issue=self.task.issue, failures=failures)
         attempts = self.task.effort.attempts

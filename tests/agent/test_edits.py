@@ -4,11 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmcode.agent.edits import MOST_OF_A_KIND, edits, names_in
+from swarmcode.agent.edits import KINDS, MOST_OF_A_KIND, Sight, edits, sight
+from swarmcode.agent.edits.words import Line
+
+AROUND = sight(
+    "def f(self, items, limit):\n"
+    "    first = self.size + clean(items)\n"
+    "    label = 'no items'\n"
+    "    if first > 512:\n"
+    "        raise LookupError(limit)\n"
+    "    self.seen.append(first)\n"
+)
 
 
-def every(line: str, names: tuple[str, ...] = (), attributes: tuple[str, ...] = ()) -> set[str]:
-    return {new for kind in edits(line, names, attributes) for new in kind}
+def every(line: str, around: Sight | None = None) -> set[str]:
+    return {new for kind in edits(line, around).values() for new in kind}
 
 
 @pytest.mark.parametrize(
@@ -34,6 +44,25 @@ def every(line: str, names: tuple[str, ...] = (), attributes: tuple[str, ...] = 
         ("found.append(x)", "found.extend(x)"),
         ("done = False", "done = True"),
         ("flags = a & b", "flags = a | b"),
+        ("return f(a, b)", "return f(b)"),
+        ("return f(a, b)", "return f(a)"),
+        ("return clean(x)", "return x"),
+        ("return x.strip()", "return x"),
+        ("name = x.lower", "name = x.lower()"),
+        ("if a and b:", "if a:"),
+        ("if a and b:", "if b:"),
+        ("if x:", "if x is not None:"),
+        ("return xs[1:]", "return xs[:1]"),
+        ("return xs[a:b]", "return xs[a:]"),
+        ("return xs[0]", "return xs[-1]"),
+        ("return xs", "return xs[0]"),
+        ("break", "continue"),
+        ("return None", "return []"),
+        ("run(x)", "return run(x)"),
+        ("value = run(x)", "return run(x)"),
+        ("value = run(x)", "run(x)"),
+        ("value = None", "value = 0"),
+        ("return self.x", "return x"),
     ],
 )
 def test_what_people_get_wrong_is_among_them(line: str, new: str) -> None:
@@ -41,16 +70,47 @@ def test_what_people_get_wrong_is_among_them(line: str, new: str) -> None:
     assert new in every(line)
 
 
-def test_names_and_attributes_in_sight_are_tried() -> None:
-    """A wrong variable is replaced by one that is there, an attribute by another; what is called is left."""
-    made = every("return self.low + size", ("high", "size"), ("top",))
-    assert {"return self.top + size", "return self.low + high"} <= made
-    assert not [new for new in every("return size(x)", ("high",)) if "high(" in new]
+@pytest.mark.parametrize(
+    ("line", "new"),
+    [
+        ("return self.low + size", "return self.size + size"),
+        ("return self.low + size", "return self.low + limit"),
+        ("return scrub(x)", "return clean(x)"),
+        ("self.seen.push(x)", "self.seen.append(x)"),
+        ("raise ValueError(x)", "raise LookupError(x)"),
+        ("raise ValueError(x)", "raise KeyError(x)"),
+        ("label = 'items'", "label = 'no items'"),
+        ("if n > 64:", "if n > 512:"),
+        ("return run(x)", "return run(x, limit)"),
+        ("return run(x)", "return run(limit, x)"),
+        ("return x", "return first"),
+        ("return x", "return clean(x)"),
+        ("return size", "return self.size"),
+        ("run(x)", "first = run(x)"),
+    ],
+)
+def test_what_is_in_sight_is_tried(line: str, new: str) -> None:
+    """Variables, attributes, functions, methods, exceptions and literals, each by others of its sort."""
+    assert new in every(line, AROUND)
+
+
+def test_words_are_told_by_their_sort_the_last_first() -> None:
+    """Keywords and `self` are none; what is called is no variable."""
+    assert AROUND.names == ("first", "limit", "label", "items")
+    assert (AROUND.attributes, AROUND.functions, AROUND.methods) == (("seen", "size"), ("clean", "f"), ("append",))
+    assert (AROUND.errors, AROUND.strings, AROUND.numbers) == (("LookupError",), ("'no items'",), ("512",))
+
+
+def test_what_is_near_comes_first() -> None:
+    """Two sights together: each word once, those of the first before those of the second."""
+    both = sight("a = b") | sight("c = a")
+    assert both.names == ("b", "a", "c")
 
 
 def test_strings_are_left_alone() -> None:
     """What stands in quotes is no code."""
-    assert all("'a - 1 < b and c'" in new for new in every("x = f('a - 1 < b and c')"))
+    made = every("x = f('a - 1 < b and c')")
+    assert all("'a - 1 < b and c'" in new for new in made if "f(" in new and "f()" not in new)
 
 
 def test_stars_and_signs_that_are_no_operators_stay() -> None:
@@ -59,16 +119,21 @@ def test_stars_and_signs_that_are_no_operators_stay() -> None:
     assert not [new for new in made if "/args" in new or "+x" in new]
 
 
-def test_names_are_told_from_attributes_and_calls() -> None:
-    """The last named first; keywords, calls and `self` are no variables."""
-    assert names_in("def f(low):\n    x = self.size + g(high)\n") == (["high", "x", "low"], ["size"])
+def test_arguments_are_cut_at_their_own_commas() -> None:
+    """Commas of inner brackets are not theirs; what does not close has no arguments."""
+    line = Line.of("f(a, (b, c), d[1, 2])")
+    assert [line.text(start, end).strip() for start, end in line.arguments(1)] == ["a", "(b, c)", "d[1, 2]"]
+    assert Line.of("f(a, b").arguments(1) == []
+    assert Line.of("f()").arguments(1) == []
 
 
-@given(st.text(alphabet="ab1 \t+-*/=<>!()[]{},.:'\"\\notifrx&|^%@é", max_size=80))
+@given(st.text(alphabet="ab1 \t+-*/=<>!()[]{},.:'\"\\notifrxselfurn&|^%@é", max_size=60))
 def test_any_line_has_its_edits(line: str) -> None:
-    """Whatever the line: every edit is new, stands once, and no kind is endless."""
-    kinds = edits(line, ("alpha", "beta"), ("gamma",))
-    made = [new for kind in kinds for new in kind]
+    """Whatever the line: every edit is new, stands once, is not blank, and no kind is endless."""
+    found = edits(line, AROUND)
+    made = [new for kind in found.values() for new in kind]
     assert line not in made
     assert len(made) == len(set(made))
-    assert all(0 < len(kind) <= MOST_OF_A_KIND for kind in kinds)
+    assert all(new.strip() for new in made)
+    assert all(0 < len(kind) <= MOST_OF_A_KIND for kind in found.values())
+    assert found.keys() <= KINDS.keys()

@@ -1,25 +1,30 @@
-"""Span edits: a pointer-marked line in, a diff out, and nothing that a model says leaves its line."""
+"""Span edits: a pointer-marked line in, a diff out, the likeliest first; nothing that a model says leaves its line."""
 
 import asyncio
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from swarmcode.agent.pointers import ChoiceConstraint, Marks, SpanConstraint, Trie
-from swarmcode.agent.protocol import Assignment
-from swarmcode.agent.span import OWN_WORDS, SpanAgent, strange_words
+from swarmcode.agent.place import strange_words
+from swarmcode.agent.pointers import AnswerConstraint, Marks, Trie
+from swarmcode.agent.search import STRANGE_WORD
+from swarmcode.agent.span import SpanAgent
 from swarmcode.engine.llama import open_engine
 from swarmcode.engine.models import resolve
-from swarmcode.engine.protocol import Profile, Request, SpanFormat
+from swarmcode.engine.protocol import Completion, Profile, Request, SpanFormat
 from swarmcode.engine.scripted import CHAT, SPAN, ScriptedEngine
-from swarmcode.errors import ModelError
-from swarmcode.flow import Attempt, Subtask, Suspect
+from swarmcode.errors import EngineLost, ModelError
+from swarmcode.flow import Attempt, Subtask, Suspect, Usage
 from swarmcode.tree import Tree
 
 SOURCE = "def add(a, b):\n    # sums\n    return a - b  # here\n"
 MARKS = Marks.of(ScriptedEngine([], SPAN))
+
+Answers = dict[tuple[int, ...], float]
+"""Whole answers -> their probabilities."""
 
 
 def pointer(place: int) -> int:
@@ -40,102 +45,185 @@ def subtask(*suspects: Suspect) -> Subtask:
     return Subtask(id="1", goal="", tests=(), suspects=suspects, writes=frozenset({"m.py"}))
 
 
-def attempt(tree: Tree, answer: tuple[int, ...], line: int = 3, sample: int = 0) -> Attempt:
-    agent = SpanAgent(ScriptedEngine([answer], SPAN), tree)
-    task = subtask(suspect(line))
-    assignment = Assignment(id="1.0", subtask=task, suspect=task.suspects[0], sample=sample, seed=7)
-    return asyncio.run(agent.attempt(assignment))
+def model(answers: Answers, profile: Profile = SPAN) -> ScriptedEngine:
+    """An engine whose answers, about whatever line, have these probabilities."""
+
+    def expand(request: Request, seed: int) -> Completion:
+        begun = request.prompt[1].tokens
+        allowed = request.constraint.allowed([]) if request.constraint else None
+        chances: dict[int, float] = {}
+        for answer, chance in answers.items():
+            if answer[: len(begun)] == begun and len(answer) > len(begun):
+                following = answer[len(begun)]
+                assert allowed is not None
+                assert allowed[following], "the protocol forbids what the script says"
+                chances[following] = chances.get(following, 0.0) + chance
+        whole = sum(chances.values())
+        top = tuple((token, math.log(chance / whole)) for token, chance in sorted(chances.items()))
+        return Completion(text="", tokens=(), logprobs=(), finish="length", tops=(top,), usage=Usage(decoded=1))
+
+    return ScriptedEngine(expand, profile)
+
+
+def attempts(tree: Tree, engine: ScriptedEngine, *suspects: Suspect, most: int = 20) -> list[Attempt]:
+    """What the agents of one subtask propose, in order."""
+
+    async def main() -> list[Attempt]:
+        agent = SpanAgent(engine, tree)
+        made = []
+        for assignment, _ in zip(agent.assignments(subtask(*suspects)), range(most), strict=False):
+            made.append(await agent.attempt(assignment))
+        return made
+
+    return asyncio.run(main())
+
+
+def edit(start: int, end: int, text: str = "") -> tuple[int, ...]:
+    return (pointer(start), pointer(end), *text.encode(), MARKS.end)
+
+
+def first_line(made: Attempt) -> str:
+    return next((line for line in made.diff.splitlines() if line.startswith("+ ")), "")
 
 
 def test_an_answer_replaces_the_tokens_between_its_pointers(tree: Tree) -> None:
     """Tokens a to b-1 give way; comment and indentation stay. (Scripted tokens are bytes.)"""
     at = "    return a - b".index("-")
-    made = attempt(tree, (pointer(at), pointer(at + 1), ord("+"), MARKS.end))
+    (made,) = attempts(tree, model({edit(at, at + 1, "+"): 1.0}), suspect(3))
     assert made.ending == "submitted"
     assert "-    return a - b  # here\n+    return a + b  # here\n" in made.diff
-    assert made.score == pytest.approx(4 * -0.1 + math.log(0.5) + OWN_WORDS)
 
 
 def test_equal_pointers_insert_and_an_empty_answer_deletes(tree: Tree) -> None:
     """Insertions and deletions need no words of their own."""
-    inserted = attempt(tree, (pointer(16), pointer(16), *b" + 1", MARKS.end))
+    answers = {edit(16, 16, " + 1"): 0.6, edit(0, 16): 0.4}
+    inserted, deleted = attempts(tree, model(answers), suspect(3))
     assert "+    return a - b + 1  # here\n" in inserted.diff
-    deleted = attempt(tree, (pointer(0), pointer(16), MARKS.end))
     assert "-    return a - b  # here\n" in deleted.diff
     assert "\n+ " not in deleted.diff
 
 
-def test_an_answer_that_changes_nothing_gives_up(tree: Tree) -> None:
-    """It never becomes an empty diff."""
-    made = attempt(tree, (pointer(4), pointer(5), ord("r"), MARKS.end))
-    assert (made.ending, made.diff, made.note) == ("gave_up", "", "the answer changes nothing")
+def test_the_likeliest_comes_first_and_each_once(tree: Tree) -> None:
+    """Over all lines: by suspicion and by the model's probability together; equal texts are one proposal."""
+    at = "    return a - b".index("-")
+    answers = {edit(at, at + 1, "*"): 0.5, edit(at, at + 1, "%"): 0.3, edit(at - 1, at + 1, " *"): 0.2}
+    made = [each for each in attempts(tree, model(answers), suspect(3)) if each.diff]
+    assert [first_line(each) for each in made] == ["+    return a * b  # here", "+    return a % b  # here"]
+    assert made[0].score > made[1].score
 
 
-def test_an_answer_that_is_no_text_gives_up(tree: Tree) -> None:
-    """Bytes that are no UTF-8 are not written into a file."""
-    made = attempt(tree, (pointer(4), pointer(5), 0xFF, MARKS.end))
-    assert (made.ending, made.note) == ("gave_up", "the answer is no UTF-8")
+def test_a_line_that_is_right_is_left(tree: Tree) -> None:
+    """What the model gives to "nothing is wrong" is no proposal, and does not go to others."""
+    right = (pointer(0), pointer(0), MARKS.end)
+    at = "    return a - b".index("-")
+    (sure,) = attempts(tree, model({edit(at, at + 1, "+"): 1.0}), suspect(3))
+    (unsure,) = attempts(tree, model({right: 0.9, edit(at, at + 1, "+"): 0.1}), suspect(3))
+    assert sure.diff == unsure.diff
+    assert unsure.score < sure.score
 
 
-def test_an_answer_without_end_is_a_limit(tree: Tree) -> None:
-    """What was cut is not guessed at."""
-    made = attempt(tree, (pointer(4), pointer(5), *b"x" * 100))
-    assert made.ending == "limit"
+def test_an_answer_that_changes_nothing_or_is_no_text_is_no_proposal(tree: Tree) -> None:
+    """Neither becomes an attempt; when nothing is left, an agent that still waits is told so."""
+    answers = {edit(4, 5, "r"): 0.5, (pointer(4), pointer(5), 0xFF, MARKS.end): 0.5}
+    (made,) = attempts(tree, model(answers), suspect(3))
+    assert (made.ending, made.diff, made.note) == ("gave_up", "", "nothing is left to propose")
+
+
+def test_an_answer_without_end_is_not_followed_for_ever(tmp_path: Path) -> None:
+    """As long as the model's answers may be, and no longer."""
+    (tmp_path / "m.py").write_text(SOURCE)
+    here = Tree(root=tmp_path, files=frozenset({"m.py"}))
+    engine = model({(pointer(4), pointer(5), *b"x" * 100): 1.0})
+    (made,) = attempts(here, engine, suspect(3))
+    assert made.ending == "gave_up"
+    assert len(engine.requests) <= SpanFormat().answer_tokens
+
+
+def test_a_hundred_agents_share_one_search(tree: Tree) -> None:
+    """Whoever waits gets the next proposal; no two get the same, and none is computed twice."""
+    answers = {edit(4, place, "x" * width): 1.0 for place in range(5, 15) for width in range(1, 11)}
+    engine = model(answers)
+
+    async def main() -> list[Attempt]:
+        agent = SpanAgent(engine, tree)
+        assigned = [each for each, _ in zip(agent.assignments(subtask(suspect(3))), range(100), strict=False)]
+        return list(await asyncio.gather(*(agent.attempt(each) for each in assigned)))
+
+    made = asyncio.run(main())
+    assert len({each.diff for each in made}) == 100
+    asked = [request.prompt for request in engine.requests]
+    assert len(set(asked)) == len(asked)
+
+
+def test_an_agent_that_is_called_off_loses_nothing_for_the_others(tree: Tree) -> None:
+    """Its expansion is cancelled; the next agent makes it again."""
+    at = "    return a - b".index("-")
+    inner = model({edit(at, at + 1, "+"): 1.0})
+
+    class Slow(ScriptedEngine):
+        async def complete(self, request: Request) -> tuple[Completion, ...]:
+            if not held.is_set():
+                held.set()
+                await asyncio.Event().wait()
+            return await inner.complete(request)
+
+    async def main() -> Attempt:
+        agent = SpanAgent(Slow([], SPAN), tree)
+        one, two = (each for each, _ in zip(agent.assignments(subtask(suspect(3))), range(2), strict=False))
+        called_off = asyncio.create_task(agent.attempt(one))
+        await held.wait()
+        called_off.cancel()
+        await asyncio.gather(called_off, return_exceptions=True)
+        return await agent.attempt(two)
+
+    held = asyncio.Event()
+    assert asyncio.run(main()).ending == "submitted"
+
+
+def test_an_engine_that_is_lost_is_told(tree: Tree) -> None:
+    """It is no attempt that failed, but the end of the run."""
+    with pytest.raises(EngineLost):
+        attempts(tree, ScriptedEngine(lambda request, seed: EngineLost("gone", ""), SPAN), suspect(3))
+
+
+def test_made_up_names_come_later(tree: Tree) -> None:
+    """They fail at run time, and are seldom right."""
+    answers = {edit(11, 12, "q"): 0.5, edit(11, 12, "b"): 0.5}
+    known, strange = attempts(tree, model(answers), suspect(3))
+    assert "return b - b" in known.diff
+    assert known.score - strange.score > STRANGE_WORD - 1e-6
 
 
 def test_the_constraint_lets_nothing_but_the_protocol_pass() -> None:
     """First a pointer of the line, then one not before it, then text or the end; never another control token."""
-    constraint = SpanConstraint(3, MARKS)
+    constraint = AnswerConstraint((), 3, MARKS)
     first = constraint.allowed([])
     assert [place for place in range(64) if first[pointer(place)]] == [0, 1, 2, 3]
     assert first.sum() == 4
     second = constraint.allowed([pointer(2)])
     assert [place for place in range(64) if second[pointer(place)]] == [2, 3]
     assert not constraint.allowed([pointer(2), pointer(2)])[MARKS.end]  # nothing for nothing
-    rest = constraint.allowed([pointer(2), pointer(3)])
+    assert constraint.allowed([pointer(0), pointer(0)])[MARKS.end]  # but the whole line may be right
+    rest = AnswerConstraint((pointer(2), pointer(3)), 3, MARKS).allowed([])
     assert rest[MARKS.end]
     assert not rest[[MARKS.bug, MARKS.fix, MARKS.begin, MARKS.rest]].any()
     assert not rest[MARKS.pointers :].any()
 
 
-def test_a_choice_lets_nothing_but_its_answers_pass() -> None:
-    """Token by token, only what some answer goes on with; after the end, nothing."""
-    trie = Trie.of((pointer(1), pointer(2), ord(sign), MARKS.end) for sign in "<=")
-    constraint = ChoiceConstraint(trie, MARKS)
-    assert constraint.allowed([]).nonzero()[0].tolist() == [pointer(1)]
-    assert constraint.allowed([pointer(1), pointer(2)]).nonzero()[0].tolist() == [ord("<"), ord("=")]
-    assert constraint.allowed([pointer(1), pointer(2), ord("<")]).nonzero()[0].tolist() == [MARKS.end]
-    assert not constraint.allowed([pointer(3)]).any()
+def test_a_trie_knows_the_best_that_may_follow() -> None:
+    """The bonus of a beginning is the largest of the answers that begin so."""
+    trie = Trie.of([((1, 2, 0), 0.5), ((1, 3, 0), 2.0), ((4, 0), -1.0)])
+    assert (trie.bonus, trie[1].bonus, trie[1][2].bonus, trie[4][0].bonus) == (2.0, 2.0, 0.5, -1.0)
+    assert trie[1].keys() == {2, 3}
 
 
-def test_every_small_edit_of_a_line_is_tried_in_the_end(tree: Tree) -> None:
-    """Most answers are choices: from all, from groups, and at last of one edit alone, so nothing is left out."""
-
-    def first_allowed(request: Request, seed: int) -> tuple[int, ...]:
-        assert request.constraint is not None
-        tokens: list[int] = []
-        while MARKS.end not in tokens:
-            allowed = request.constraint.allowed(tokens)
-            assert allowed is not None
-            tokens.append(MARKS.end if allowed[MARKS.end] else int(allowed.nonzero()[0][0]))
-        return tuple(tokens)
-
-    agent = SpanAgent(ScriptedEngine(first_allowed, SPAN), tree)
-    assigned = [each for each in agent.assignments(subtask(suspect(3))) if each.sample % 4]
-    made = [asyncio.run(agent.attempt(each)) for each in assigned]
-    lines = {line for each in made for line in each.diff.splitlines() if line.startswith("+ ")}
-    for wanted in ("a + b", "a * b", "b - a", "a - a", "a - b + 1", "not a - b"):
-        assert f"+    return {wanted}  # here" in lines
-
-
-def test_unreadable_and_long_lines_are_not_assigned(tree: Tree, tmp_path: Path) -> None:
+def test_unreadable_and_long_lines_are_not_asked_about(tree: Tree, tmp_path: Path) -> None:
     """A comment holds no fault, and the model never saw lines of more than sixty tokens."""
     (tmp_path / "m.py").write_text(SOURCE + "x = '" + "y" * 100 + "'\n")
-    agent = SpanAgent(ScriptedEngine([], SPAN), tree)
-    places = {
-        each.suspect.start for each in agent.assignments(subtask(*map(suspect, (1, 2, 3, 4, 99)))) if each.suspect
-    }
-    assert places == {1, 3}
+    engine = model({edit(0, 1, "z"): 1.0})
+    made = attempts(tree, engine, *map(suspect, (1, 2, 3, 4, 99)))
+    changed = {line for each in made for line in each.diff.splitlines() if line.startswith("-") and line[1:2] != "-"}
+    assert changed == {"-def add(a, b):", "-    return a - b  # here"}
 
 
 def test_made_up_names_are_told_from_those_of_the_file() -> None:
@@ -158,16 +246,14 @@ def test_a_model_without_the_protocols_tokens_is_refused(tree: Tree) -> None:
 
 def test_the_line_is_asked_about_last(tree: Tree) -> None:
     """`begin BEFORE rest AFTER bug P0 t0 ... Pn fix`: what is asked about one place begins alike."""
-    engine = ScriptedEngine([(pointer(4), pointer(5), ord("R"), MARKS.end)], SPAN)
-    agent = SpanAgent(engine, tree)
-    task = subtask(suspect(3))
+    engine = model({edit(4, 5, "R"): 1.0})
+    attempts(tree, engine, suspect(3), most=1)
     marked = [pointer(0)]
     for place, byte in enumerate(b"    return a - b", 1):
         marked += [byte, pointer(place)]
-    asyncio.run(agent.attempt(Assignment(id="1.0", subtask=task, suspect=task.suspects[0], sample=0, seed=7)))
-    (segment,) = engine.requests[0].prompt
     rest = engine.tokenize("<|rest|>", special=True)[0]
-    assert segment.tokens == (MARKS.begin, *b"def add(a, b):\n", rest, MARKS.bug, *marked, MARKS.fix)
+    wanted = (MARKS.begin, *b"def add(a, b):\n", rest, MARKS.bug, *marked, MARKS.fix)
+    assert {request.prompt[0].tokens for request in engine.requests} == {wanted}
 
 
 def test_the_furthest_lines_go_first(tmp_path: Path) -> None:
@@ -176,14 +262,29 @@ def test_the_furthest_lines_go_first(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text("\n".join(lines) + "\n")
     here = Tree(root=tmp_path, files=frozenset({"m.py"}))
     tight = SpanFormat(before_tokens=40, after_tokens=24)
-    engine = ScriptedEngine([(pointer(4), pointer(5), ord("R"), MARKS.end)], replace(SPAN, span=tight))
-    agent = SpanAgent(engine, here)
-    task = subtask(suspect(21))
-    asyncio.run(agent.attempt(Assignment(id="1.0", subtask=task, suspect=task.suspects[0], sample=0, seed=7)))
+    engine = model({edit(4, 5, "R"): 1.0}, replace(SPAN, span=tight))
+    attempts(here, engine, suspect(21), most=1)
     shown = engine.detokenize(engine.requests[0].prompt[0].tokens[: 40 + 1 + 24 + 1]).decode()
     assert shown.startswith("def f(a):\n    x17 = a\n    x18 = a\n    x20 = a\n    x21 = a\n")
-    short = SpanAgent(ScriptedEngine([], replace(SPAN, span=tight, context=60)), here)
-    assert list(short.assignments(task)) == []
+    short = model({}, replace(SPAN, span=tight, context=60))
+    (made,) = attempts(here, short, suspect(21))
+    assert made.ending == "gave_up"
+
+
+def proposed(here: Tree, agents: int, suspects: Iterable[Suspect], most: int) -> list[Attempt]:
+    """Of the embedded model, through llama.cpp."""
+
+    async def main() -> list[Attempt]:
+        engine = await open_engine(resolve("repair"), agents=agents)
+        try:
+            agent = SpanAgent(engine, here, agents=agents)
+            wanted = subtask(*suspects)
+            assigned = [each for each, _ in zip(agent.assignments(wanted), range(most), strict=False)]
+            return list(await asyncio.gather(*(agent.attempt(each) for each in assigned)))
+        finally:
+            await engine.close()
+
+    return asyncio.run(main())
 
 
 @pytest.mark.model
@@ -192,18 +293,18 @@ def test_the_embedded_model_mends_a_plain_fault(tmp_path: Path) -> None:
     head = "def clamp(value, low, high):\n    if value > low:\n        return low\n"
     (tmp_path / "m.py").write_text(head + "    if value > high:\n        return high\n    return value\n")
     here = Tree(root=tmp_path, files=frozenset({"m.py"}))
+    made = proposed(here, 30, [suspect(2)], 60)
+    assert any("+    if value < low:\n" in each.diff for each in made[:20])
+    assert len({each.diff for each in made}) == len(made)
 
-    async def main() -> list[Attempt]:
-        engine = await open_engine(resolve("repair"), agents=30)
-        try:
-            agent = SpanAgent(engine, here)
-            assigned = list(agent.assignments(subtask(suspect(2))))[:60]
-            return list(await asyncio.gather(*(agent.attempt(each) for each in assigned)))
-        finally:
-            await engine.close()
 
-    attempts = asyncio.run(main())
-    assert any("+    if value < low:\n" in made.diff for made in attempts)
-    # The prompt is computed once; to go on from it, its last tokens are looked at again.
-    prompt = min(made.usage.prefilled + made.usage.reused for made in attempts)
-    assert sum(made.usage.prefilled for made in attempts) <= prompt + 2 * len(attempts)
+@pytest.mark.model
+def test_prompts_are_computed_once(tmp_path: Path) -> None:
+    """However often an answer about a line is taken up again: what is computed anew is a few tokens of the answer."""
+    body = "".join(f"    if value > {number}:\n        return low + {number}\n" for number in range(20))
+    (tmp_path / "m.py").write_text(f"def f(value, low):\n{body}    return value\n")
+    here = Tree(root=tmp_path, files=frozenset({"m.py"}))
+    made = proposed(here, 50, [suspect(line) for line in range(2, 42)], 200)
+    prefilled = sum(each.usage.prefilled for each in made)
+    expansions = sum(each.usage.decoded for each in made)
+    assert prefilled <= 40 * 160 + 6 * expansions

@@ -6,8 +6,8 @@ of them to replace, and with what:
     begin BEFORE rest AFTER bug P0 t0 P1 t1 ... tn-1 Pn fix   ->   Pa Pb r0 r1 ... end
 
 Tokens a..b-1 give way to r0 r1 ...; a = b inserts, no r deletes. Nothing has to be copied, so an answer is three to
-eight tokens long, and different samples are different edits. `P0 P0 end`, which says that the
-line is right, is no edit and not let pass.
+eight tokens long, and different samples are different edits. `P0 P0 end` says that the line
+is right.
 
 The idea of pointing instead of rewriting is that of Allamanis et al., "Self-Supervised Bug Detection and Repair"
 (BugLab), 2021; the format is the embedded model's own (version 2 of it; the first had AFTER behind the line).
@@ -62,9 +62,14 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class SpanConstraint:
-    """Any answer that changes the line."""
+class AnswerConstraint:
+    """What may follow the beginning of an answer.
 
+    `P0 P0 end` may: the model was taught to say so of a line that is right, and where it may not, all that it thinks of
+    that would go to insertions at the beginning of the line.
+    """
+
+    begun: tuple[int, ...]
     line_tokens: int
     """n: pointers P0..Pn may be named."""
     marks: Marks
@@ -72,50 +77,39 @@ class SpanConstraint:
     def allowed(self, generated: Sequence[int]) -> Mask:
         """Mask of shape (vocabulary,): the pointers are the last part of it."""
         marks = self.marks
+        answer = (*self.begun, *generated)
         mask = np.zeros(marks.pointers + POINTERS, dtype=np.bool_)
-        if len(generated) < NAMED:
-            mask[(generated[0] if generated else marks.pointers) : marks.pointers + self.line_tokens + 1] = True
+        if len(answer) < NAMED:
+            mask[(answer[0] if answer else marks.pointers) : marks.pointers + self.line_tokens + 1] = True
             return mask
         mask[: marks.pointers] = True
         mask[list(marks.never)] = False
-        if len(generated) == NAMED and generated[0] == generated[1]:
+        if len(answer) == NAMED and answer[0] == answer[1] != marks.pointers:
             mask[marks.end] = False
         return mask
 
 
 class Trie(dict[int, "Trie"]):
-    """Token -> what may follow it."""
+    """Token -> what may follow it, over some answers that each have a bonus."""
+
+    __slots__ = ("bonus",)
+
+    def __init__(self, bonus: float = float("-inf")) -> None:
+        super().__init__()
+        self.bonus = bonus
+        """The largest of the answers that begin so."""
 
     @classmethod
-    def of(cls, answers: Iterable[Sequence[int]]) -> "Trie":
-        """Of whole answers, each with its end mark; none may begin another."""
+    def of(cls, answers: Iterable[tuple[Sequence[int], float]]) -> "Trie":
+        """Of whole answers, each with its end mark and its bonus; none may begin another."""
         trie = cls()
-        for answer in answers:
+        for answer, bonus in answers:
             node = trie
+            node.bonus = max(node.bonus, bonus)
             for token in answer:
                 node = node.setdefault(token, cls())
+                node.bonus = max(node.bonus, bonus)
         return trie
-
-    def at(self, generated: Sequence[int]) -> "Trie":
-        """What may follow `generated`; empty where nothing may."""
-        node = self
-        for token in generated:
-            node = node.get(token, Trie())
-        return node
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceConstraint:
-    """One of some answers, spelled out; probabilities are those among them."""
-
-    trie: Trie
-    marks: Marks
-
-    def allowed(self, generated: Sequence[int]) -> Mask:
-        """Mask of shape (vocabulary,)."""
-        mask = np.zeros(self.marks.pointers + POINTERS, dtype=np.bool_)
-        mask[list(self.trie.at(generated))] = True
-        return mask
 
 
 @dataclass(frozen=True, slots=True)

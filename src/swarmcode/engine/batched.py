@@ -120,7 +120,8 @@ class BatchedEngine:
             Answer(request, seed, ends, (*asked, *grammars[index : index + 1]))
             for index, seed in enumerate(request.seeds)
         )
-        return Job(request, prompt, answers, grammars, deliver)
+        keep = len(self.prompt(request.prompt[:1])) if request.passing else None
+        return Job(request, prompt, answers, grammars, deliver, keep)
 
     def _check(self, prompt: tuple[int, ...], request: Request) -> None:
         wanted, context = request.sampling.max_tokens, self._profile.context

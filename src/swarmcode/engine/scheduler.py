@@ -53,6 +53,8 @@ class _Sequence:
     """Prompt and answer so far."""
     limit: int
     """Length at which it ends at the latest."""
+    keep: int
+    """Tokens of the prompt that are worth keeping when it has ended."""
     twins: _Twins
     seat: int = -1
     prefilled: int = 0
@@ -118,8 +120,9 @@ class Scheduler:
         """Whether there is nothing to compute and nothing to change in the cache."""
         return not (self._sequences or self._cache.changed)
 
-    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float = 0.0) -> int:
-        """A new sequence; its id. The prompt has at least one token, and fits into the context with `max_tokens`."""
+    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float = 0.0, keep: int | None = None) -> int:
+        """A new sequence; its id. The prompt has at least one token, and fits into the context with `max_tokens`.
+        `keep`: how much of the sequence is worth keeping as a prefix afterwards; None: all."""
         assert 0 < len(prompt) <= self.capacity.context - max_tokens
         key = tuple(prompt)
         twins = self._twins.setdefault(key, _Twins(key))
@@ -129,6 +132,7 @@ class Scheduler:
             order=(-priority, self._next),
             tokens=list(key),
             limit=len(key) + max_tokens,
+            keep=len(key) + max_tokens if keep is None else keep,
             twins=twins,
         )
         self._next += 1
@@ -364,7 +368,7 @@ class Scheduler:
     def _rise(self, sequence: _Sequence, keep: int) -> None:
         self._running.remove(sequence)
         del self._seated[sequence.seat]
-        self._cache.retire(sequence.seat, keep)
+        self._cache.retire(sequence.seat, min(keep, sequence.keep))
 
 
 def _order(sequence: _Sequence) -> tuple[float, int]:

@@ -1,0 +1,89 @@
+"""A suspect line as the model is asked about it, and what its answers make of the file."""
+
+import builtins
+import keyword
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from swarmcode.agent.edits import Kind, Sight, edits, sight
+from swarmcode.agent.pointers import SpanPrompt, Speller, Trie
+from swarmcode.agent.window import cut
+from swarmcode.flow import Suspect
+from swarmcode.syntax import language_of
+from swarmcode.tree import Tree
+
+_WORD = re.compile(r"[^\W\d]\w*")
+_PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
+
+
+BONUS: Mapping[Kind, float] = {
+    "swap": 1.7,
+    "one off": 1.0,
+    "negation": 0.7,
+    "order": 0.0,
+    "name": -0.2,
+    "owner": -0.5,
+    "constant": -0.7,
+    "condition": -0.1,
+    "slice": 0.0,
+    "result": -0.5,
+    "argument": -0.8,
+    "call": -0.6,
+}
+"""Nats by which a small edit of its kind is likelier to be the right one than the model thinks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A line that can be asked about."""
+
+    suspect: Suspect
+    text: str
+    """Of the whole file."""
+    prompt: SpanPrompt
+    small: Trie
+    """Answers that are well-formed small edits of the line, with the bonus of their kind."""
+
+    def replaced(self, line: str) -> str:
+        """The whole file with another line in place of this one."""
+        return self.prompt.window.replaced(self.text, line)
+
+
+def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
+    """None for a line that is too long, holds no code, or lies in a file that nobody can parse."""
+    text = tree.text(suspect.path)
+    shape = speller.format
+    if text is None:
+        return None
+    window = cut(suspect.path, text, suspect.start, before=shape.before_lines, after=shape.after_lines)
+    prompt = speller.prompt(window) if window else None
+    if window is None or prompt is None:
+        return None
+    around = sight("\n".join((*window.above, *window.below))) | _elsewhere(text)
+    return Place(suspect=suspect, text=text, prompt=prompt, small=_small_edits(prompt, around, speller))
+
+
+def _elsewhere(text: str) -> Sight:
+    """What the rest of the file names: its variables mean nothing here."""
+    return replace(sight(text), names=(), numbers=())
+
+
+def _small_edits(prompt: SpanPrompt, around: Sight, speller: Speller) -> Trie:
+    """Those that the model cannot say are left out."""
+    made = edits(prompt.window.line, around)
+    answers = ((speller.answer(prompt.line, new), BONUS[kind]) for kind, texts in made.items() for new in texts)
+    return Trie.of((answer, bonus) for answer, bonus in answers if answer is not None)
+
+
+def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:
+    """Words of a new line that stand nowhere in its file and mean nothing to the language (so far: Python alone)."""
+    if language_of(path) != "python":
+        return frozenset()
+    return frozenset(_WORD.findall(new_line)) - _words(text) - _PYTHON_WORDS
+
+
+@lru_cache(maxsize=32)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text))

@@ -1,0 +1,151 @@
+"""The search of one subtask: its lines, the frontier of their answers, and the model that expands it, batch by batch.
+
+Whoever wants an answer asks `following`; many may wait at once. While none is ready, the likeliest unfinished answers
+are expanded together, as one batch of the engine: an expansion asks for the probabilities of the next token and costs
+one token, since everything before it is in the KV cache.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from swarmcode.agent.frontier import Answer, Found, Frontier, Node, Worth
+from swarmcode.agent.place import BONUS, Place, place_of, strange_words
+from swarmcode.agent.pointers import AnswerConstraint, Speller
+from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Segment
+from swarmcode.flow import Suspect, Usage
+from swarmcode.tree import Tree
+
+WORTH = Worth(trust=0.75, unlisted=-1.0, unseen=2.0)
+SHARPNESS, DESCENT = 2.0, 0.5
+"""Powers of a line's suspicion, and of its rank, with which it counts."""
+LEAST_SUSPICION = 1e-6
+SLACK = 1.5
+"""Nats by which what is expanded in one batch may be worth less than the best of it: more of it is in vain."""
+FOLLOWING = 48
+"""Tokens that are followed from an unfinished answer, at most."""
+STRANGE_WORD = 4.0
+"""Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A new text for a line."""
+
+    place: Place
+    line: str
+    """Empty where the line goes; with newlines where lines are added."""
+    score: float
+    """Log of its worth."""
+    usage: Usage
+    """What was computed since the proposal before it."""
+    steps: int
+    """Batches that were computed since then."""
+
+
+class Search:
+    """Proposals for the lines of a subtask, best first, each once."""
+
+    def __init__(self, engine: Engine, tree: Tree, speller: Speller, suspects: Sequence[Suspect], width: int) -> None:
+        """`width`: answers that are expanded at once, at most."""
+        self._engine = engine
+        self._tree = tree
+        self._speller = speller
+        self._suspects = suspects
+        self._width = width
+        self._places: dict[int, Place] = {}
+        weights = [_weight(rank, suspect) for rank, suspect in enumerate(suspects, 1)]
+        self._frontier = Frontier(weights, WORTH, max(BONUS.values()), speller.marks.end, self._finish)
+        self._lines: dict[tuple[int, Answer], str] = {}
+        self._seen: set[tuple[int, str]] = set()
+        self._turn = asyncio.Lock()
+        self._usage = Usage()
+        self._steps = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no proposal is left."""
+        return self._frontier.exhausted
+
+    async def following(self) -> Proposal | None:
+        """The next proposal; None where none is left."""
+        async with self._turn:
+            while (found := self._frontier.pop()) is None:
+                if self._frontier.exhausted:
+                    return None
+                await self._expand()
+            return self._proposal(found)
+
+    def _proposal(self, found: Found) -> Proposal:
+        line = self._lines.pop((found.line, found.answer))
+        usage, steps, self._usage, self._steps = self._usage, self._steps, Usage(), 0
+        return Proposal(place=self._places[found.line], line=line, score=found.score, usage=usage, steps=steps)
+
+    async def _expand(self) -> None:
+        """One batch. Where it is cancelled, the frontier is as before."""
+        nodes = self._frontier.take(self._width, SLACK)
+        try:
+            asked = [(node, place) for node in nodes if (place := await self._place(node)) is not None]
+            completions = await self._ask_all([(place, node.answer) for node, place in asked])
+            for (node, place), completion in zip(asked, completions, strict=True):
+                self._take(node, place, completion)
+            self._steps += 1
+        finally:
+            self._frontier.give_back(nodes)
+
+    async def _place(self, node: Node) -> Place | None:
+        """The line that a node is about, made when it is first asked about; None, and the node is done with, where it
+        cannot be."""
+        if node.line not in self._places:
+            # Parsing takes time: not in the event loop.
+            made = await asyncio.to_thread(place_of, self._suspects[node.line], self._tree, self._speller)
+            if made is None:
+                self._frontier.put(node, (), None)
+                return None
+            self._places[node.line] = made
+        return self._places[node.line]
+
+    async def _ask_all(self, questions: Sequence[tuple[Place, Answer]]) -> list[Completion]:
+        """All at once. Raises what the engine raises, alone: what ends one ends all."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._ask(place, answer)) for place, answer in questions]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        return [task.result() for task in tasks]
+
+    async def _ask(self, place: Place, answer: Answer) -> Completion:
+        constraint = AnswerConstraint(answer, len(place.prompt.line), self._speller.marks)
+        request = Request(
+            prompt=(Segment(tokens=place.prompt.tokens), Segment(tokens=answer)),
+            sampling=Sampling(temperature=0.0, max_tokens=1),
+            stop_tokens=(self._speller.marks.end,),
+            constraint=constraint,
+            top=FOLLOWING,
+            passing=bool(answer),
+        )
+        (completion,) = await self._engine.complete(request)
+        return completion
+
+    def _take(self, node: Node, place: Place, completion: Completion) -> None:
+        self._usage += completion.usage
+        following = completion.tops[0]
+        if len(node.answer) + 1 >= self._speller.format.answer_tokens:
+            following = tuple((token, chance) for token, chance in following if token == self._speller.marks.end)
+        self._frontier.put(node, following, node.listed if node.answer else place.small)
+
+    def _finish(self, number: int, answer: Answer) -> float | None:
+        """As `frontier.Finish`: an answer that changes nothing, or says what another said, is none."""
+        place = self._places[number]
+        line, _ = self._speller.replaced(place.prompt.line, answer[:-1])
+        if line is None or line == place.prompt.window.line or (number, line) in self._seen:
+            return None
+        self._seen.add((number, line))
+        self._lines[number, answer] = line
+        return STRANGE_WORD * len(strange_words(place.suspect.path, place.text, line))
+
+
+def _weight(rank: int, suspect: Suspect) -> float:
+    """Log of how likely the line is the faulty one: scores are no probabilities, and fall too slowly."""
+    return SHARPNESS * math.log(max(suspect.score, LEAST_SUSPICION)) - DESCENT * math.log(rank)
