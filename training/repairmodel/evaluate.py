@@ -9,8 +9,8 @@ probability, and the first 100 are the candidates. `--samples N` also draws N an
 repetitions, as a swarm of independent agents does.
 
 A repair is exact: the text of the function as it was before the fault. Candidates that mean the same count as wrong, so
-these numbers are lower bounds on what tests would accept. Times are of the processor, all threads together, so that they
-can be compared on a busy machine; idle threads of llama.cpp spin, so measure with `--threads 1`.
+these numbers are lower bounds on what tests would accept. Times are of the processor, all threads together, so that
+they can be compared on a busy machine; idle threads of llama.cpp spin, so measure with `--threads 1`.
 """
 
 import argparse
