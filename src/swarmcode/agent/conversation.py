@@ -8,10 +8,10 @@ conversation twice.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from swarmcode.agent import heard
 from swarmcode.dialect.messages import Message, Tool, Turn
 from swarmcode.dialect.prompt import Speech
 from swarmcode.dialect.reading import next_index, parse
-from swarmcode.dialect.spelling import Speller
 from swarmcode.engine.protocol import Completion, Engine, Request, Segment
 from swarmcode.flow import Usage
 
@@ -91,30 +91,20 @@ class Conversation:
         self._tokens += sum(len(message.content.encode()) for message in messages) // BYTES_PER_TOKEN + 64
 
     def _parsed(self, completion: Completion) -> Turn:
-        text = completion.text
-        if completion.tokens:
-            speller = Speller(
-                self._speech.dialect,
-                lambda marker: self._engine.tokenize(marker, special=True),
-                self._engine.detokenize,
-            )
-            text = speller.spelt(completion.tokens)
         return parse(
-            self._speech.dialect, text, tools=self._speech.tools, first=self._calls, thinking=self._open_thought
+            self._speech.dialect,
+            heard.text(self._engine, self._speech, completion),
+            tools=self._speech.tools,
+            first=self._calls,
+            thinking=heard.open_thought(self._prompt),
         )
 
     @property
     def _longest(self) -> int:
         """Tokens of an answer. Some models think whether they are asked to or not."""
         profile = self._engine.profile
-        thoughtful = self._thinking or self._open_thought or profile.dialect == "harmony"
+        thoughtful = self._thinking or heard.open_thought(self._prompt) or profile.dialect == "harmony"
         return profile.reasoning.max_tokens if thoughtful and profile.reasoning else LONGEST_ANSWER
-
-    @property
-    def _open_thought(self) -> bool:
-        """Whether the prompt leaves it to the model to close a thought."""
-        end = self._prompt[-1]
-        return end.special and end.text.rstrip().endswith("<think>")
 
 
 def _estimated(prompt: Sequence[Segment]) -> int:

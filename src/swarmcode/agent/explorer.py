@@ -130,7 +130,11 @@ class _Work:
                 return results
         self._idle = 0 if turn.calls and not reply.cut else self._idle + 1
         if turn.faults:
-            results.append(Message(role="user", content=render("tools-malformed", complaint=" ".join(turn.faults))))
+            complaint = render("tools-malformed", complaint=" ".join(turn.faults))
+            if results:  # not every template lets a person speak behind a result
+                results[-1] = replace(results[-1], content=f"{results[-1].content}\n\n{complaint}")
+            else:
+                results.append(Message(role="user", content=complaint))
         elif reply.cut and not turn.calls:
             results.append(Message(role="user", content=render("tools-cut")))
         elif not turn.calls:

@@ -1,18 +1,17 @@
 """The planner agent: asks the model itself to split the work, by JSON schema. What it says is checked by `plan`."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from swarmcode.agent import heard
 from swarmcode.dialect.messages import Message
-from swarmcode.dialect.template import segments
+from swarmcode.dialect.prompt import Speech
 from swarmcode.engine.protocol import Engine, Request
 from swarmcode.flow import Issue, Suspect, TestResult, Usage
 from swarmcode.prompts import render
 
 SUSPECTS_SHOWN = 30
 FILES_SHOWN = 400
-_THOUGHT = re.compile(r"\A.*?</think>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +48,13 @@ async def propose(
         ),
     ]
     profile = engine.profile
+    speech = Speech(template=profile.chat_template)
+    prompt = speech.prompt(messages, thinking=False)
     request = Request(
-        prompt=segments(profile.chat_template, messages, thinking=False),
+        prompt=prompt,
         sampling=replace(profile.sampling, temperature=0.0, max_tokens=2048),
         seeds=(seed,),
         schema=schema,
     )
     (completion,) = await engine.complete(request)
-    return Proposal(answer=_THOUGHT.sub("", completion.text, count=1).strip(), usage=completion.usage)
+    return Proposal(answer=heard.answer(engine, speech, completion, prompt).strip(), usage=completion.usage)

@@ -7,11 +7,11 @@ once for all; only the last lines, which point an attempt at a place, differ.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from swarmcode.agent import blocks
+from swarmcode.agent import blocks, heard
 from swarmcode.agent.protocol import Assignment
 from swarmcode.dialect.messages import Message
-from swarmcode.dialect.template import segments
-from swarmcode.engine.protocol import Completion, Engine, Request
+from swarmcode.dialect.prompt import Speech
+from swarmcode.engine.protocol import Completion, Engine, Request, Segment
 from swarmcode.flow import Attempt, Ending, Issue, Subtask, TestResult, Usage
 from swarmcode.prompts import render
 from swarmcode.tree import Tree
@@ -67,20 +67,24 @@ class WriterAgent:
             Message(role="system", content=render("edit-system")),
             Message(role="user", content=self._task(assignment.subtask) + _pointer(assignment)),
         ]
+        speech = Speech(template=self._engine.profile.chat_template)
+        prompt = speech.prompt(messages, thinking=self._thinking)
         usage, note = Usage(), ""
         for turn in range(1, TURNS + 1):
-            completion = await self._answer(messages, assignment)
+            completion = await self._answer(prompt, assignment)
             usage += completion.usage
             if completion.finish == "length":
                 return _ended(assignment, "limit", turn, usage, note="the answer was cut at its limit")
+            answer = heard.answer(self._engine, speech, completion, prompt)
             try:
-                new = blocks.changes(blocks.parse(completion.text), self._tree, assignment.subtask.writes)
+                new = blocks.changes(blocks.parse(answer), self._tree, assignment.subtask.writes)
             except blocks.MalformedAnswer as error:
                 note = str(error)
                 messages += [
-                    Message(role="assistant", content=completion.text),
+                    Message(role="assistant", content=answer),
                     Message(role="user", content=render("edit-malformed", complaint=note)),
                 ]
+                prompt = speech.continued(prompt, completion.tokens, messages, thinking=self._thinking)
                 continue
             diff = blocks.diff_of(new, self._tree)
             if not diff:
@@ -89,11 +93,11 @@ class WriterAgent:
             return replace(ended, diff=diff, score=sum(completion.logprobs) / max(len(completion.logprobs), 1))
         return _ended(assignment, "gave_up", TURNS, usage, note=note)
 
-    async def _answer(self, messages: list[Message], assignment: Assignment) -> Completion:
+    async def _answer(self, prompt: tuple[Segment, ...], assignment: Assignment) -> Completion:
         profile = self._engine.profile
         sampling = (profile.reasoning if self._thinking else None) or profile.sampling
         request = Request(
-            prompt=segments(profile.chat_template, messages, thinking=self._thinking),
+            prompt=prompt,
             # The most probable thoughts go in circles: publishers warn against them.
             sampling=sampling if assignment.sample or self._thinking else replace(sampling, temperature=0.0),
             seeds=(assignment.seed,),

@@ -63,6 +63,16 @@ def _overheard(dialect: Dialect, text: str) -> Dialect:
     return next((other for other in UNMISTAKABLE if other.opening.search(text)), dialect)
 
 
+def said(dialect: Dialect, text: str, *, thinking: bool = False) -> str:
+    """An answer that is to call nothing, without its thoughts: what looks like a call in it is left as it is."""
+    _, rest = _thought(dialect, text, opened=thinking)
+    if dialect is not HARMONY:
+        return rest
+    found = Said()
+    dialect.read(rest, found)
+    return "".join(found.content)
+
+
 def next_index(turn: Turn, first: int) -> int:
     """How many calls the conversation has had after `turn`: indices run on behind the highest that was used."""
     told = [int(match[1]) for call in turn.calls if (match := re.search(r"(\d{1,9})\Z", call.id))]
