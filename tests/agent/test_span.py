@@ -141,7 +141,7 @@ def test_an_answer_without_end_is_not_followed_for_ever(tmp_path: Path) -> None:
 
 def test_a_hundred_agents_share_one_search(tree: Tree) -> None:
     """Whoever waits gets the next proposal; no two get the same, and none is computed twice."""
-    answers = {edit(4, place, "x" * width): 1.0 for place in range(5, 15) for width in range(1, 11)}
+    answers = {edit(11, 16, f"{'x' * one} - {'y' * two}"): 1.0 for one in range(1, 11) for two in range(1, 11)}
     engine = model(answers)
 
     async def main() -> list[Attempt]:
@@ -186,6 +186,13 @@ def test_an_engine_that_is_lost_is_told(tree: Tree) -> None:
         attempts(tree, ScriptedEngine(lambda request, seed: EngineLost("gone", ""), SPAN), suspect(3))
 
 
+def test_what_breaks_the_syntax_is_no_proposal(tree: Tree) -> None:
+    """It costs neither an attempt nor a test run."""
+    answers = {edit(13, 14, ")"): 0.9, edit(13, 14, "+"): 0.1}
+    made = [each for each in attempts(tree, model(answers), suspect(3)) if each.diff]
+    assert [first_line(each) for each in made] == ["+    return a + b  # here"]
+
+
 def test_made_up_names_come_later(tree: Tree) -> None:
     """They fail at run time, and are seldom right."""
     answers = {edit(11, 12, "q"): 0.5, edit(11, 12, "b"): 0.5}
@@ -220,7 +227,7 @@ def test_a_trie_knows_the_best_that_may_follow() -> None:
 def test_unreadable_and_long_lines_are_not_asked_about(tree: Tree, tmp_path: Path) -> None:
     """A comment holds no fault, and the model never saw lines of more than sixty tokens."""
     (tmp_path / "m.py").write_text(SOURCE + "x = '" + "y" * 100 + "'\n")
-    engine = model({edit(0, 1, "z"): 1.0})
+    engine = model({edit(11, 12, "z"): 1.0})
     made = attempts(tree, engine, *map(suspect, (1, 2, 3, 4, 99)))
     changed = {line for each in made for line in each.diff.splitlines() if line.startswith("-") and line[1:2] != "-"}
     assert changed == {"-def add(a, b):", "-    return a - b  # here"}

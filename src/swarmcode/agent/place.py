@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from swarmcode.agent.edits import Kind, Sight, edits, sight
 from swarmcode.agent.pointers import SpanPrompt, Speller, Trie
+from swarmcode.agent.statement import can_follow
 from swarmcode.agent.window import cut
 from swarmcode.flow import Suspect
 from swarmcode.syntax import language_of
@@ -45,6 +46,11 @@ class Place:
     prompt: SpanPrompt
     small: Trie
     """Answers that are well-formed small edits of the line, with the bonus of their kind."""
+
+    def takes(self, line: str) -> bool:
+        """Whether another line can stand in place of this one, as far as that is seen without the file around it."""
+        old = self.prompt.window.line
+        return line != old and (language_of(self.suspect.path) != "python" or can_follow(old, line))
 
     def replaced(self, line: str) -> str:
         """The whole file with another line in place of this one."""

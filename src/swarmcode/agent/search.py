@@ -139,7 +139,7 @@ class Search:
         """As `frontier.Finish`: an answer that changes nothing, or says what another said, is none."""
         place = self._places[number]
         line, _ = self._speller.replaced(place.prompt.line, answer[:-1])
-        if line is None or line == place.prompt.window.line or (number, line) in self._seen:
+        if line is None or (number, line) in self._seen or not place.takes(line):
             return None
         self._seen.add((number, line))
         self._lines[number, answer] = line
