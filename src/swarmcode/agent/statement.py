@@ -1,7 +1,7 @@
 """Whether a line of Python can stand where another one stood, by itself and without the file around it.
 
-A small model breaks syntax in every second answer. To see that here costs some microseconds; to see it in the whole file
-costs milliseconds, and an attempt. Lines that are only a piece of a statement are not judged.
+A small model breaks syntax in every second answer. To see that here costs some microseconds; to see it in the whole
+file costs milliseconds, and an attempt. Lines that are only a piece of a statement are not judged.
 """
 
 import ast
