@@ -1,6 +1,7 @@
 """The whole story on small repositories: a scripted model, real git, real pytest, unisolated boxes."""
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from swarmcode.engine.protocol import Request
+from swarmcode.agent.planner import Planner
+from swarmcode.engine.protocol import Engine, Request
 from swarmcode.engine.scripted import CHAT, ScriptedEngine
-from swarmcode.errors import EngineLost, SuiteError, UsageError
+from swarmcode.errors import EngineLost, ModelError, SuiteError, UsageError
 from swarmcode.events import BaselineMeasured, CandidateJudged, Event, Planned, SubtaskSolved, Warned
 from swarmcode.flow import Baseline, Issue, Report, Verdict
 from swarmcode.plan import Effort
@@ -60,7 +62,9 @@ class Stage:
     events: list[Event] = field(default_factory=list)
     engine: ScriptedEngine = field(default_factory=lambda: ScriptedEngine([]))
 
-    def play(self, answer: Answer, *, profile: object = None, **changes: object) -> Report:
+    def play(
+        self, answer: Answer, *, profile: object = None, planner: Planner | None = None, **changes: object
+    ) -> Report:
         repo = self.folder / "repo"
         repo.mkdir(exist_ok=True)
         for path, text in self.files.items():
@@ -70,9 +74,9 @@ class Stage:
             return answer("".join(segment.text for segment in request.prompt), seed)
 
         self.engine = ScriptedEngine(script, CHAT if profile is None else profile)  # type: ignore[arg-type]
-        return asyncio.run(self._run(repo, changes))
+        return asyncio.run(self._run(repo, changes, planner))
 
-    async def _run(self, repo: Path, changes: dict[str, object]) -> Report:
+    async def _run(self, repo: Path, changes: dict[str, object], planner: Planner | None) -> Report:
         snapshot = take(repo, self.folder / "run")
         command = changes.pop("command", (sys.executable, "-m", "pytest", "-p", "no:cacheprovider"))
         assert isinstance(command, tuple)
@@ -88,7 +92,7 @@ class Stage:
             **{"sandbox": "process", **changes},
         }
         try:
-            return await solve(Task(**given), self.engine, pool, self.events.append)  # type: ignore[arg-type]
+            return await solve(Task(**given), self.engine, pool, self.events.append, planner)  # type: ignore[arg-type]
         finally:
             await pool.close()
             await sandbox.close()
@@ -133,6 +137,63 @@ def test_a_planner_that_cannot_be_asked_is_done_without(stage: Stage) -> None:
     report = stage.play(refused)
     assert report.fixed, report.why
     assert [each.message for each in stage.told(Warned) if "too long" in each.message]
+
+
+@dataclass
+class Beside:
+    """A model that plans for another: what it says, whether it can be opened, and each time that it was."""
+
+    answer: str | Exception
+    opens: bool = True
+    engines: list[ScriptedEngine] = field(default_factory=list)
+
+    async def __call__(self) -> Engine:
+        if not self.opens:
+            raise ModelError("the planner's file is damaged")
+        self.engines.append(ScriptedEngine(lambda request, seed: self.answer))
+        return self.engines[-1]
+
+
+def planned(*places: tuple[str, list[str]]) -> str:
+    """A plan as a model makes it, from the files and the failing tests of each subtask."""
+    subtasks = [
+        {"id": f"s{number}", "goal": f"mend {path}", "tests": tests, "writes": [path], "reads": [], "depends_on": []}
+        for number, (path, tests) in enumerate(places)
+    ]
+    return json.dumps({"subtasks": subtasks})
+
+
+def test_another_model_can_plan(stage: Stage) -> None:
+    """It alone is asked for plans, its plan is followed, and what it cost is counted; the one that works is asked for
+    fixes alone."""
+    planner = Beside(planned(("tax.py", [TAX]), ("shop.py", [TOTAL, HALF])))
+    report = stage.play(right, planner=planner)
+    assert report.fixed, report.why
+    assert {task.goal for task in stage.told(Planned)[0].plan.subtasks} == {"mend tax.py", "mend shop.py"}
+    assert planner.engines
+    assert all(len(engine.requests) == 1 for engine in planner.engines)
+    worked = ["".join(segment.text for segment in request.prompt).lower() for request in stage.engine.requests]
+    assert not any("suspicious places" in prompt for prompt in worked)
+    asked = sum(attempt.usage.decoded for attempt in report.attempts)
+    assert report.usage.decoded >= asked + len(planner.answer)
+
+
+def test_a_planner_is_not_opened_where_no_plan_is_asked_for(stage: Stage) -> None:
+    """Where one completion for each suspicious place is all that is wanted, say."""
+    planner = Beside("")
+    instant = Effort(mode="instant", agents=10, attempts=13, protocols=("blocks",))
+    assert stage.play(right, planner=planner, effort=instant).attempts
+    assert not planner.engines
+
+
+@pytest.mark.parametrize(
+    "planner", [Beside("", opens=False), Beside(EngineLost("the planner died")), Beside("no plan")], ids=str
+)
+def test_a_planner_that_fails_is_done_without(stage: Stage, planner: Beside) -> None:
+    """It cannot be opened, dies, or says nothing that is a plan: the run goes on by the evidence, and says why."""
+    report = stage.play(right, planner=planner)
+    assert report.fixed, report.why
+    assert [each for each in stage.told(Warned) if "planning by the evidence alone" in each.message]
 
 
 def test_the_patch_is_the_whole_fix_and_the_repository_is_untouched(stage: Stage) -> None:

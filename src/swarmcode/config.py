@@ -54,7 +54,7 @@ class ModelSettings:
     adapter: str = setting(
         "adapter", "", "path of a LoRA adapter (GGUF) that is put over it; empty: none", text, nothing
     )
-    planner: str = setting("planner", "", "another model that splits the work; empty: the same", text, nothing)
+    planner: str = setting("planner_model", "", "another model, for the plan alone; empty: the same", text, nothing)
     context: int = setting(
         "context", 0, "tokens of its KV cache; 0: as agents and model need", whole(0, 1 << 24), nothing
     )
@@ -190,7 +190,7 @@ def load(
     """
     environment, warnings = _environment(environ)
     layers = [
-        _Layer(values=flags, source=lambda key: Source(origin="flag", place="--" + key.replace(".", "-"))),
+        _Layer(values=flags, source=lambda key: Source(origin="flag", place=_flag(key))),
         environment,
         *(_project(repo) if repo else ()),
         *_user(user or user_file()),
@@ -206,6 +206,10 @@ def load(
         if source.origin != "default":
             values[key] = _checked(SETTINGS[key], values[key], source)
     return Config(settings=_build(Settings, values), values=values, sources=sources, warnings=warnings)
+
+
+def _flag(key: str) -> str:
+    return "--" + key.replace(".", "-").replace("_", "-")
 
 
 def _build(group: type[T], values: Mapping[str, Any]) -> T:

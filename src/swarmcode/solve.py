@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from swarmcode.agent.explorer import ExplorerAgent
-from swarmcode.agent.planner import propose
+from swarmcode.agent.planner import Planner, propose
 from swarmcode.agent.protocol import Agent
 from swarmcode.agent.span import SpanAgent
 from swarmcode.agent.writer import Briefing, WriterAgent
 from swarmcode.diff import is_test_file, to_candidate
 from swarmcode.docket import Docket
 from swarmcode.engine.protocol import Engine
-from swarmcode.errors import DiffError, SuiteError, SwarmcodeError, UsageError
+from swarmcode.errors import DiffError, EngineLost, ModelError, SuiteError, SwarmcodeError, UsageError
 from swarmcode.events import (
     BaselineMeasured,
     CandidateDropped,
@@ -72,16 +72,19 @@ class Task:
     """Verdicts of a run that is resumed, by candidate key."""
 
 
-async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit) -> Report:
-    """Carries a task through to its report. Raises `SuiteError` where the tests show nothing to fix, `UsageError` where
-    the model cannot work in the mode that was asked for, and what the engine and the sandbox raise."""
+async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit, planner: Planner | None = None) -> Report:
+    """Carries a task through to its report; `planner` is asked for plans in the engine's place.
+
+    Raises `SuiteError` where the tests show nothing to fix, `UsageError` where the model cannot work in the mode that
+    was asked for, and what the engine and the sandbox raise.
+    """
     started = time.monotonic()
     # What the model cannot do is refused before its tests have run for minutes.
     choose_mode(task.effort.mode, protocols=engine.profile.protocols, subtasks=1, sharp=True)
     ledger = Ledger(emit)
     try:
         async with asyncio.timeout(task.seconds):
-            why = await Story(task, engine, boxes, ledger).tell()
+            why = await Story(task, engine, boxes, ledger, planner).tell()
     except TimeoutError:
         why = f"the time limit of {task.seconds:g} s was reached"
     except BaseExceptionGroup as group:
@@ -94,9 +97,10 @@ async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit) -> Report:
 class Story:
     """One run's stages, in order."""
 
-    def __init__(self, task: Task, engine: Engine, boxes: Boxes, ledger: Ledger) -> None:
+    def __init__(self, task: Task, engine: Engine, boxes: Boxes, ledger: Ledger, planner: Planner | None) -> None:
         self.task = task
         self.engine = engine
+        self.planner = planner
         self.boxes = boxes
         self.ledger = ledger
 
@@ -149,7 +153,7 @@ class Story:
         first = 1 + sum(len(plan.subtasks) for plan in self.ledger.plans)
         with self.phase("plan"):
             plan = make_plan(evidence, self.task.effort, first=first)
-            if self.engine.profile.plans and plan.mode not in ("instant", "agent"):
+            if (self.planner or self.engine.profile.plans) and plan.mode not in ("instant", "agent"):
                 plan = await self.proposed(tree, baseline, evidence, first) or plan
         self.ledger(Planned(plan=plan))
         return plan
@@ -158,7 +162,7 @@ class Story:
         """The model's own plan, or None where there is none or it does not hold."""
         try:
             proposal = await propose(
-                self.engine,
+                await self.planner() if self.planner else self.engine,
                 issue=self.task.issue,
                 failures=[baseline.run.tests[test] for test in baseline.failing],
                 suspects=_foremost(evidence.suspects),
@@ -168,6 +172,11 @@ class Story:
             )
         except UsageError as error:  # about this request alone, such as one that is too long
             self.ledger(Warned(message=f"the model was not asked for a plan: {error.message}"))
+            return None
+        except (ModelError, EngineLost) as error:
+            if self.planner is None:
+                raise
+            self.ledger(Warned(message=f"no plan from the planner, planning by the evidence alone: {error.message}"))
             return None
         self.ledger.planning += proposal.usage
         self.ledger.planner_steps += 1

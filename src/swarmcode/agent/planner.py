@@ -1,6 +1,6 @@
 """The planner agent: asks the model itself to split the work, by JSON schema. What it says is checked by `plan`."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from swarmcode.agent import heard
@@ -12,6 +12,10 @@ from swarmcode.prompts import render
 
 SUSPECTS_SHOWN = 30
 FILES_SHOWN = 400
+
+
+Planner = Callable[[], Awaitable[Engine]]
+"""Another model for plans, which is opened when it is first asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,9 @@ from swarmcode.errors import UsageError
 from swarmcode.report.terminal import counted
 from swarmcode.sandbox.pool import cpus
 
+PLANNER_CONTEXT = 32_768
+"""Tokens: a plan is made from suspects and names of files, not from the files."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -43,9 +46,12 @@ def choose_model(name: str, adapter: str = "") -> Choice:
     return Choice(file=adapted(file, Path(adapter)) if adapter else file)
 
 
-async def open_model(choice: Choice, settings: Settings, note: Callable[[str], None]) -> Engine:
-    """Loads the model, or greets the endpoints; `note` tells a person which of them are left out."""
-    context = settings.model.context
+async def open_model(
+    choice: Choice, settings: Settings, note: Callable[[str], None], *, agents: int = 0, context: int = 0
+) -> Engine:
+    """Loads the model, or greets the endpoints; `note` tells a person which of them are left out. What is 0 is as the
+    settings say."""
+    context = context or settings.model.context
     if choice.file is None:
         from swarmcode.engine.remote.engine import open_remote
 
@@ -57,7 +63,46 @@ async def open_model(choice: Choice, settings: Settings, note: Callable[[str], N
 
     # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
     threads = settings.model.threads or max(1, cpus() // 2)
-    return await open_engine(choice.file, agents=settings.swarm.agents, context=context, threads=threads)
+    return await open_engine(choice.file, agents=agents or settings.swarm.agents, context=context, threads=threads)
+
+
+class Standby:
+    """A model that splits the work, opened when it is first asked for: many runs need no plan but that of their
+    evidence."""
+
+    def __init__(self, choice: Choice, settings: Settings, note: Callable[[str], None]) -> None:
+        self.choice = choice
+        self._settings = settings
+        self._note = note
+        self._engine: Engine | None = None
+
+    async def __call__(self) -> Engine:
+        if self._engine is None:
+            self._note(f"loading {self.choice.name}, which makes the plan")
+            given = {"agents": 1, "context": PLANNER_CONTEXT}
+            self._engine = await open_model(self.choice, self._settings, self._note, **given)
+        return self._engine
+
+    async def close(self) -> None:
+        """Ends it, if it was opened."""
+        if self._engine is not None:
+            tell_cost(self.choice, self._engine, self._note)
+            await self._engine.close()
+
+
+def choose_planner(settings: Settings, note: Callable[[str], None]) -> Standby | None:
+    """The model that is to plan in place of the one that works; None: there is none. Raises `UsageError`,
+    `ModelError`."""
+    name = settings.model.planner
+    if not name:
+        return None
+    choice = choose_model(name)
+    if choice.file and not choice.file.profile.plans:
+        raise UsageError(
+            f"{choice.name} cannot plan: it follows no instructions",
+            "name an instruction-tuned model for --planner-model",
+        )
+    return Standby(choice, settings, note)
 
 
 def tell_cost(choice: Choice, engine: Engine, note: Callable[[str], None]) -> None:

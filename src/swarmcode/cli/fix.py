@@ -65,6 +65,14 @@ def fix(
         str | None,
         typer.Option(metavar="PATH", help="A LoRA adapter (GGUF) that is put over the model.", show_default=False),
     ] = None,
+    planner_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH|URL",
+            help="Another model that splits the work, loaded only where a plan is asked for.",
+            show_default=False,
+        ),
+    ] = None,
     sandbox: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +125,7 @@ def fix(
         "agents": agents,
         "model": model,
         "adapter": adapter,
+        "planner_model": planner_model,
         "sandbox": sandbox,
         "image": image,
         "timeout": timeout,
@@ -182,7 +191,7 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
     Raises what its parts raise; whatever was opened is closed by then, also where the run was cancelled.
     """
     # Here, and not above: these take most of a second to load, and `--help` needs none of them.
-    from swarmcode.cli.engines import choose_model, open_model, tell_cost
+    from swarmcode.cli.engines import choose_model, choose_planner, open_model, tell_cost
     from swarmcode.plan import Effort
     from swarmcode.sandbox.choose import choose
     from swarmcode.sandbox.pool import Pool
@@ -191,6 +200,7 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
     started = time.monotonic()
     settings, emit = order.config.settings, watch.emit
     model = choose_model(settings.model.name, settings.model.adapter)
+    planner = choose_planner(settings, watch.note)
     async with AsyncExitStack() as opened:
         with phase(emit, "sandbox"):
             sandbox = await choose(settings.sandbox.kind, run=folder.name, image=settings.sandbox.image)
@@ -201,12 +211,14 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
         ground = await prepare(order, folder, emit)
         pool = Pool(sandbox, ground.base, ground.toolchain, ground.limits, size=settings.sandbox.boxes or None)
         opened.push_async_callback(pool.close)
-        for warning in model.warnings:
+        for warning in (*model.warnings, *(planner.choice.warnings if planner else ())):
             emit(Warned(message=warning))
         with phase(emit, "model", model.name):
             engine = await open_model(model, settings, watch.note)
             opened.push_async_callback(engine.close)
         opened.callback(tell_cost, model, engine, watch.note)
+        if planner:
+            opened.push_async_callback(planner.close)
         watch.attach(lambda: engine.load)
         task = Task(
             run=folder.name,
@@ -230,6 +242,6 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
                 agents=settings.swarm.agents,
             )
         )
-        report = await solve(task, engine, pool, emit)
+        report = await solve(task, engine, pool, emit, planner)
     emit(RunEnded(report=report))
     return Outcome(report=report, snapshot=ground.snapshot)
