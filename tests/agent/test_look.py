@@ -68,6 +68,13 @@ def test_a_search_ends_when_enough_is_found() -> None:
     assert len(read) == 3
 
 
+def test_what_is_looked_for_is_bounded() -> None:
+    """A hundred thousand alternatives are a few; nobody waits for the others."""
+    many = "|".join(f"{number:06}" for number in range(100_000))
+    assert look.search(many, [("a", "000016\n000015\n")]) == "a:2: 000015"
+    assert look.search("x" * 501, [("a", "x" * 500)]).startswith("a:1: xxx")
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30), st.text(alphabet="ab.*|\\(+ \n", max_size=200))
 def test_any_text_can_be_looked_for(wanted: str, text: str) -> None:

@@ -10,6 +10,9 @@ MOST_LINES = 250
 """Lines of a file that are shown at once."""
 MOST_HITS = 60
 MOST_ENTRIES = 200
+LONGEST_SEARCH = 500
+"""Characters of what is looked for; the rest is not."""
+MOST_ALTERNATIVES = 16
 LINE = 400
 """Characters of a line; longer ones are cut, with a mark."""
 CUT = " …"
@@ -75,9 +78,9 @@ def search(wanted: str, texts: Iterable[tuple[str, str]]) -> str:
 
 def _alternatives(wanted: str) -> list[list[str]]:
     """Pieces of each alternative. Signs of regular expressions that models put in all the same are taken as meant."""
-    plain = wanted.replace("\\|", "|")
+    plain = wanted[:LONGEST_SEARCH].replace("\\|", "|")
     found = []
-    for alternative in plain.split("|"):
+    for alternative in plain.split("|")[:MOST_ALTERNATIVES]:
         pieces = [_unescaped(piece) for piece in alternative.split(".*")]
         if kept := [piece for piece in pieces if piece]:
             found.append(kept)
