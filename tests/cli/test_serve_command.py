@@ -1,9 +1,10 @@
 """`swarmcode serve` as a person starts and ends it."""
 
+import asyncio
+import json
 import signal
 import socket
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 
 import httpx
 import pytest
+
+from swarmcode.cli.serve import run_until_told
+from swarmcode.engine.scripted import ScriptedEngine
+from swarmcode.errors import EngineLost
+from swarmcode.serve.app import Application
+from swarmcode.serve.guard import Guard
+from swarmcode.serve.run import Listener, listen, url
 
 KEY = "correct-horse-battery-staple"
 ENDLESS = {"prompt": "x = 1\n", "max_tokens": 500, "stream": True}
@@ -59,25 +67,40 @@ def test_it_serves_until_it_is_told_to_end(shell: Any) -> None:
 def test_asked_twice_it_ends_at_once(shell: Any) -> None:
     """Ctrl-C, and again: who still waits is told so, and the exit code is that of an interruption."""
     with started(shell, "--threads", "1") as (server, address):
-        body = ENDLESS | {"n": 60, "stream": False}
-        told: list[httpx.Response] = []
-        waiting = threading.Thread(
-            target=lambda: told.append(httpx.post(f"{address}/completions", json=body, timeout=60))
-        )
-        waiting.start()
-        metrics = f"{address.removesuffix('/v1')}/metrics"
-        while 'state="running"} 60.0' not in httpx.get(metrics, timeout=60).text:
-            pass
-        server.send_signal(signal.SIGINT)
-        while "ending" not in server.stderr.readline():
-            pass
-        server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=30)
-        waiting.join()
+        long = {"type": "json_object", "schema": {"type": "string", "minLength": 1000}}
+        body = ENDLESS | {"n": 8, "response_format": long}
+        with httpx.stream("POST", f"{address}/completions", json=body, timeout=60) as answer:
+            lines = filter(None, answer.iter_lines())
+            assert next(lines).startswith("data: ")
+            server.send_signal(signal.SIGINT)
+            assert any("ending" in line for line in server.stderr)
+            server.send_signal(signal.SIGINT)
+            *_, last, done = lines
+        assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_lost"
+        assert done == "data: [DONE]"
+        _, errors = server.communicate(timeout=60)
         assert server.returncode == 130
-        assert told[0].status_code == 503
-        assert told[0].json()["error"]["code"] == "engine_lost"
         assert "Traceback" not in errors
+
+
+def test_a_server_whose_engine_dies_ends_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says so, so that whoever watches over it starts it again."""
+    engine = ScriptedEngine([])
+    bound = listen("127.0.0.1", 0)
+    address = url(bound)
+    listener = Listener(Application(engine, Guard.of(""), agents=1), bound, lambda fault: None)
+
+    async def story() -> None:
+        async with httpx.AsyncClient() as browser, asyncio.timeout(30):
+            running = asyncio.create_task(run_until_told(listener, engine, address, asyncio.Queue()))
+            assert (await browser.get(f"{address}/models")).status_code == 200
+            await engine.close()
+            with pytest.raises(EngineLost) as caught:
+                await running
+            assert caught.value.exit_code == 75
+
+    asyncio.run(story())
+    assert capsys.readouterr().out == f"{address}\n"
 
 
 @pytest.mark.model

@@ -75,7 +75,8 @@ def test_a_client_that_leaves_frees_what_it_held(serve_model: Any) -> None:
     """Streams, and requests that wait for a whole answer: gone from the engine at once, and counted as cancelled."""
 
     async def story(address: str, engine: Any) -> None:
-        endless = {"prompt": "x = 1\n", "max_tokens": 500}
+        long = {"type": "json_object", "schema": {"type": "string", "minLength": 1000}}
+        endless = {"prompt": "x = 1\n", "max_tokens": 500, "response_format": long}
         async with httpx.AsyncClient() as browser:
 
             async def leave(number: int) -> None:

@@ -17,32 +17,32 @@ from swarmcode.engine.remote.engine import open_remote
 
 @pytest.mark.model
 def test_our_own_remote_engine(serve_model: Any, chat_gguf: Path) -> None:
-    """It is found with its model and its context; a hundred answers at once are those that the engine gives itself,
+    """It is found with its model and its context; sixty answers at once are those that the engine gives itself,
     tokens are counted, a schema is obeyed, and cancelled requests leave nothing behind."""
 
     async def story(address: str, engine: Any) -> None:
-        remote = await open_remote(endpoints(f"{address}#tiny seats=100", {}))
+        remote = await open_remote(endpoints(f"{address}#tiny seats=60", {}))
         assert remote.profile.context == engine.profile.context
         say = Message(role="user", content="hello")
 
-        def asking(profile: Any, *seeds: int, **changes: Any) -> Request:
+        def asking(profile: Any, *seeds: int, tokens: int = 24, **changes: Any) -> Request:
             prompt = segments(profile.chat_template, [say], thinking=False)
             # All of it is said: what a client leaves out is as the model's publisher recommends.
-            sampling = Sampling(temperature=0.75, top_k=60, top_p=0.875, min_p=0.0625, max_tokens=24)
+            sampling = Sampling(temperature=0.75, top_k=60, top_p=0.875, min_p=0.0625, max_tokens=tokens)
             return Request(prompt=prompt, sampling=sampling, seeds=seeds, **changes)
 
         try:
-            told = await remote.complete(asking(remote.profile, *range(100)))
-            expected = await engine.complete(asking(engine.profile, *range(100)))
+            told = await remote.complete(asking(remote.profile, *range(60)))
+            expected = await engine.complete(asking(engine.profile, *range(60)))
             same = [one.text == other.text for one, other in zip(told, expected, strict=True)]
-            assert sum(same) >= 98
+            assert sum(same) >= 58
             assert _cost(told) == _cost(expected)
             schema = '{"type": "object", "properties": {"a": {"enum": [81]}}, "required": ["a"]}'
-            (formed,) = await remote.complete(asking(remote.profile, 1, schema=schema))
+            (formed,) = await remote.complete(asking(remote.profile, 1, tokens=99, schema=schema))
             assert json.loads(formed.text) == {"a": 81}
-            leaving = asyncio.create_task(remote.complete(asking(remote.profile, *range(50))))
-            async with asyncio.timeout(30):
-                while engine.load.running < 50:
+            leaving = asyncio.create_task(remote.complete(asking(remote.profile, *range(30), tokens=400)))
+            async with asyncio.timeout(60):
+                while engine.load.running < 2:
                     await engine.complete(_short(engine))
                 leaving.cancel()
                 await asyncio.wait([leaving])

@@ -19,7 +19,7 @@ from swarmcode.report.terminal import counted
 if TYPE_CHECKING:
     import socket
 
-    from swarmcode.engine.batched import BatchedEngine
+    from swarmcode.engine.protocol import StreamingEngine
     from swarmcode.serve.run import Listener
 
 KEY = "SWARMCODE_SERVE_KEY"
@@ -151,38 +151,43 @@ async def _served(settings: Settings, bound: "socket.socket", key: str) -> int:
         place = url(bound)
         listener = Listener(Application(engine, Guard.of(key), agents=agents), bound, tell_fault)
         with _signals() as caught:
-            return await _until_told(listener, engine, place, caught)
+            return await run_until_told(listener, engine, place, caught)
     finally:
         await engine.close()
 
 
-async def _until_told(listener: "Listener", engine: "BatchedEngine", place: str, caught: "asyncio.Queue[int]") -> int:
-    """Serves. Requests that are under way when the signal comes may finish, within limits; a second signal ends them.
-    Raises `EngineLost`."""
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(listener.run())
-        say(f"swarmcode: serving {engine.profile.name}, {engine.profile.context:,} tokens of context, at {place}")
-        typer.echo(place)
-        number = await _told(engine, caught)
-        say(f"swarmcode: ending{_left(engine)}")
-        listener.end()
-        hurry = group.create_task(caught.get())
-        await asyncio.wait({running, hurry}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
-        hurry.cancel()
-        await engine.close()  # whoever still waits is told so
-        await asyncio.wait({running}, timeout=LAST)
-        running.cancel()
+async def run_until_told(
+    listener: "Listener", engine: "StreamingEngine", place: str, caught: "asyncio.Queue[int]"
+) -> int:
+    """Serves until a signal is caught; which one. Requests that are under way by then may finish, within limits; a
+    second signal ends them. Raises `EngineLost` where the engine dies."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(listener.run())
+            say(f"swarmcode: serving {engine.profile.name}, {engine.profile.context:,} tokens of context, at {place}")
+            typer.echo(place)
+            number = await _first(engine, caught)
+            say(f"swarmcode: ending{_left(engine)}")
+            listener.end()
+            hurry = group.create_task(caught.get())
+            await asyncio.wait({running, hurry}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            await engine.close()  # whoever still waits is told so
+            await asyncio.wait({running}, timeout=LAST)
+            running.cancel()
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
     return number
 
 
-def _left(engine: "BatchedEngine") -> str:
+def _left(engine: "StreamingEngine") -> str:
     under_way = engine.load.running + engine.load.waiting
     if not under_way:
         return ""
     return f": {counted(under_way, 'answer')} may take {GRACE:g} s more; once again to end at once"
 
 
-async def _told(engine: "BatchedEngine", caught: "asyncio.Queue[int]") -> int:
+async def _first(engine: "StreamingEngine", caught: "asyncio.Queue[int]") -> int:
     """The first signal. Raises `EngineLost` where the engine dies before one comes."""
     while engine.alive:
         try:

@@ -74,7 +74,8 @@ async def begin_events(send: Send) -> None:
 async def send_events(send: Send, *data: bytes, last: bool = False) -> None:
     """Some of them, in one piece. Raises `ClientGone`."""
     content = b"".join(b"data: " + each + b"\n\n" for each in data)
-    await write(send, {"type": "http.response.body", "body": content, "more_body": not last})
+    if content or last:
+        await write(send, {"type": "http.response.body", "body": content, "more_body": not last})
 
 
 async def write(send: Send, message: MutableMapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ class Listener:
 
     async def run(self) -> None:
         """Serves until it is told to end, and then until all that was begun has been answered."""
-        with _reported(self._report):
+        with _reported(self._report), self._bound:
             await self._server.serve([self._bound])
 
     def end(self) -> None:
