@@ -86,6 +86,23 @@ def test_more_context_than_the_model_has() -> None:
     assert found.why == "the model can use sequences of 262,144 tokens at most"
 
 
+def test_contexts_that_are_not_long_lie_in_streams_with_flash_attention() -> None:
+    """Where a quarter of the memory for a context holds all of them; not where a GPU computes, nor for recurrent
+    models."""
+    needed = (100 + budget.SPARE_SEATS) * 4096 * CELL * 2 * 4
+    roomy, narrow = Host(memory=model().size + needed), Host(memory=model().size + needed - 10 * CELL)
+    found = asked(roomy, context=4096)
+    assert found.layout == "flash"
+    assert found.capacity is not None
+    assert (found.capacity.seats, found.capacity.exact) == (100 + budget.SPARE_SEATS, False)
+    assert found.kv_bytes == found.capacity.seats * 4096 * CELL
+    assert asked(narrow, context=4096).layout == "unified"
+    assert asked(roomy, context=4097).layout == "unified"
+    assert asked(replace(roomy, gpus=1), context=4096).layout == "unified"
+    recurrent = replace(model(), recurrent=True)
+    assert asked(roomy, context=4096, card=recurrent).layout == "unified"
+
+
 def test_short_contexts_lie_in_streams() -> None:
     """With spare seats as far as memory allows, and one stream more for the companion; not for recurrent models."""
     found = asked(Host(memory=10**13), agents=10, context=512)

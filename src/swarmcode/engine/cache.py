@@ -8,7 +8,7 @@ long prompt before them does.
 Every change is made in the books at once and queued, in order, for whoever owns the context.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from swarmcode.engine.prefix import Match, PrefixTree
@@ -81,6 +81,10 @@ class Cache:
     def length(self, seat: int) -> int:
         """Tokens that the seat holds, promised ones included."""
         return self._tree.length(seat)
+
+    def held(self, seats: Iterable[int]) -> int:
+        """Cells that the seats hold; shared ones count once."""
+        return self._tree.held([(seat, self._tree.length(seat)) for seat in seats])
 
     def match(self, tokens: Sequence[int], limit: int) -> Match:
         """What of `tokens[:limit]` is computed or will be; nothing where the model cannot share."""

@@ -35,9 +35,10 @@ class Call:
     def by_count(self) -> list["Call"]:
         """In parts of sequences that have equally many tokens here, those with one token last."""
         counts = np.bincount(self.ids)[self.ids]
-        return [self._part(counts == count) for count in np.unique(counts)[::-1]]
+        return [self.part(counts == count) for count in np.unique(counts)[::-1]]
 
-    def _part(self, chosen: NDArray[np.bool_]) -> "Call":
+    def part(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Call":
+        """Some of the rows."""
         return Call(
             self.tokens[chosen], self.positions[chosen], self.ids[chosen], self.wanted[chosen], self.rows[chosen]
         )

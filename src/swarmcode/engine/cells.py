@@ -12,6 +12,7 @@ from swarmcode.engine.cache import Change, Copy
 from swarmcode.engine.call import Call
 from swarmcode.engine.step import Step
 from swarmcode.engine.streams import Streams, spans
+from swarmcode.engine.tiles import Cost, split
 
 
 class Memory(Protocol):
@@ -36,10 +37,12 @@ class Cells(Protocol):
 
 
 class UnifiedCells:
-    """One pool of cells: seats are llama.cpp's sequence ids, and what they share is stored once."""
+    """One pool of cells: seats are llama.cpp's sequence ids, and what they share is stored once. Steps are cut where
+    that is faster by `cost`; None: they are not."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, cost: Cost | None = None) -> None:
         self._memory = memory
+        self._cost = cost
 
     def calls(self, step: Step) -> Sequence[Call]:
         """As in `Cells`."""
@@ -48,7 +51,10 @@ class UnifiedCells:
                 self._memory.copy(change.source, change.target, change.length)
             else:
                 self._memory.cut(change.seat, change.length)
-        return [Call.of(step, step.seats)] if step.tokens else []
+        if not step.tokens:
+            return []
+        call = Call.of(step, step.seats)
+        return split(call, step.cells, self._cost) if self._cost else [call]
 
 
 class StreamCells:

@@ -71,8 +71,8 @@ def fit(card: Card, longest: int, cell_bytes: int, host: Host, wish: Wish) -> Fi
     that one token takes in the KV cache."""
     asked = wish.context
     wish = replace(wish, context=min(asked, longest))
-    wish = replace(wish, sharing=wish.sharing and not card.recurrent)
     room = budget.affordable(host.memory, card.size, cell_bytes)
+    wish = replace(wish, sharing=wish.sharing and not card.recurrent, cpu=not host.gpus).settled(room)
     capacity = budget.capacity(wish, room)
     kv = budget.allocated(capacity, wish.laid_out) * cell_bytes if capacity else 0
     placed = place(card, max(kv, wish.pool * cell_bytes), host) if host.gpus else None

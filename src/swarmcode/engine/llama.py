@@ -1,16 +1,19 @@
 """llama.cpp, through llama-cpp-python's low-level functions: the only place that knows either.
 
-The KV cache has one of two layouts; both were measured with the embedded model on two CPU cores:
+The KV cache has one of three layouts; all were measured with the embedded model on CPU cores:
 
 - `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, and with
   the care that `ExactCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
-  whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64). The faster
-  one while sequences have some hundred tokens, and chosen for those.
-- `flash`: as `streams`, with flash attention and without that care: the faster one behind shared prefixes of more
-  tokens, while all streams fit into memory.
-- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention. The
-  only one that has room for long shared prefixes. Sums are taken in the order in which the cells happen to lie:
-  probabilities differ by a thousandth from run to run, and 1 to 3 of 100 answers.
+  whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64). Chosen
+  for sequences of some hundred tokens.
+- `flash`: as `streams`, with flash attention and without that care. A sequence is computed with its own cells alone:
+  a hundred that share nothing take a fifth of the time that they take in one pool. Chosen while all streams fit.
+- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention; steps are
+  cut as `tiles.py` says. The only one that has room for long sequences.
+
+Where flash attention is used, sums depend on what is computed together and on where cells happen to lie: probabilities
+differ by a thousandth from run to run, and 1 to 3 of 100 answers. Guessed tokens (`draft.py`) are therefore computed in
+these two layouts alone: beside several tokens one is not summed as it is by itself, and in `streams` that would show.
 
 Not covered: llama.cpp aborts the process where its own invariants break, and nothing here can catch that.
 """
@@ -35,6 +38,7 @@ from swarmcode.engine.call import Call
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.step import Capacity, Step
+from swarmcode.engine.tiles import Cost
 from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import EngineLost, ModelError, UsageError
 
@@ -116,16 +120,25 @@ class LlamaBackend:
         self._interrupted = ctypes.create_string_buffer(2)
         sharing = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         context = min(room.context or model.profile.context, model.profile.context)
-        wish = Wish(agents=room.agents, context=context, cells=room.cells, sharing=sharing, layout=room.layout)
+        affordable = budget.affordable(machine.memory(), model.size, model.cell_bytes)
+        wish = Wish(
+            agents=room.agents,
+            context=context,
+            cells=room.cells,
+            sharing=sharing,
+            layout=room.layout,
+            cpu=not lib.llama_supports_gpu_offload(),
+        ).settled(affordable)
         self._layout: Layout = wish.laid_out
         try:
-            self.capacity = _capacity(model, wish)
+            self.capacity = _capacity(model, wish, affordable)
             self._context = self._open_context(room.threads or machine.cpus())
             self._adapt(model)
         except ModelError:
             lib.llama_model_free(self._model)
             raise
-        self._cells = _cells(self._layout, _Memory(lib.llama_get_memory(self._context)), self.capacity.seats)
+        cost = Cost.of(model.size, model.cell_bytes) if wish.cpu else None
+        self._cells = self._laid(_Memory(lib.llama_get_memory(self._context)), cost)
         self._batch = _Batch(self.capacity.chunk + 1)
 
     def _open_context(self, threads: int) -> Any:
@@ -162,6 +175,11 @@ class LlamaBackend:
                 f"llama.cpp cannot use the adapter {model.adapter} with {model.path}: {_LOG.complaint()}",
                 "use the model that the adapter was trained on",
             )
+
+    def _laid(self, memory: "_Memory", cost: Cost | None) -> Cells:
+        if self._layout == "unified":
+            return UnifiedCells(memory, cost)
+        return (ExactCells if self._layout == "streams" else StreamCells)(memory, self.capacity.seats)
 
     def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
         data = text.encode("utf-8", errors="replace")
@@ -238,12 +256,6 @@ class _Memory:
 
     def cut(self, sequence: int, length: int) -> None:
         lib.llama_memory_seq_rm(self._memory, sequence, length, -1)
-
-
-def _cells(layout: Layout, memory: _Memory, seats: int) -> Cells:
-    if layout == "unified":
-        return UnifiedCells(memory)
-    return ExactCells(memory, seats) if layout == "streams" else StreamCells(memory, seats)
 
 
 class LlamaGrammar:
@@ -373,10 +385,9 @@ def _load(model: ModelFile, abandoned: threading.Event) -> Any:
     return loaded
 
 
-def _capacity(model: ModelFile, wish: Wish) -> Capacity:
+def _capacity(model: ModelFile, wish: Wish, affordable: int) -> Capacity:
     """As much as was asked for, as far as memory allows: half of what the weights leave. Raises `ModelError`."""
-    room = budget.affordable(machine.memory(), model.size, model.cell_bytes)
-    capacity = budget.capacity(wish, room)
+    capacity = budget.capacity(wish, affordable)
     if capacity is None:
         raise ModelError(f"{model.path} leaves no memory for a context", "free some memory, or use a smaller model")
     return capacity

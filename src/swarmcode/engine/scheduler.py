@@ -167,6 +167,7 @@ class Scheduler:
             self._draft(step, guesses)
         assert step.tokens or not self._sequences
         step.changes = self._cache.changes()
+        step.cells = self._cache.held({sequence.seat for sequence, _ in self._planned})
         return step
 
     def commit(self, sampled: Mapping[int, int | None], right: Mapping[int, int] | None = None) -> None:

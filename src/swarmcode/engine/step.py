@@ -58,6 +58,8 @@ class Step:
     """In ascending order of rows."""
     prefilled: int = 0
     """How many of the tokens belong to prompts."""
+    cells: int = 0
+    """That the sequences in it hold when it is computed; shared ones count once."""
     drafts: dict[int, list[int]] = field(default_factory=dict)
     """Guessed tokens that are computed, of the sequences that have some."""
     reused: int = 0
