@@ -191,7 +191,7 @@ def test_fit(shell: "Shell", chat: Path) -> None:
     done = shell("models", "fit", str(chat), "--agents", "3", "--context", "5000")
     assert done.code == 1
     assert done.out.startswith("fits         no: the model can use sequences of 4,096 tokens at most\n")
-    assert "layout       unified" in done.out
+    assert "layout       flash" in done.out
     assert "256 agents cannot run at once" in refused(shell, "fit", "repair", "--agents", "256")
     assert "no model called 'nope'" in refused(shell, "fit", "nope")
 
