@@ -1,6 +1,6 @@
 """Whether the engine leaks: thousands of requests, half of them ended before their time, on a real context.
 
-    python bench/soak.py [--requests 10000] [--model repair] [--layout streams|unified] [--agents 16]
+    python bench/soak.py [--requests 10000] [--model repair] [--layout streams|flash|unified] [--agents 16]
 
 Some clients ask without a pause. Prompts begin alike, in part or not at all; answers are short. A request is awaited,
 cancelled at once, left after the first news of its answer, or asks for JSON that a grammar holds it to (chat models
@@ -175,17 +175,23 @@ async def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--requests", type=int, default=10_000)
     arguments.add_argument("--model", default="repair")
-    arguments.add_argument("--layout", choices=["streams", "unified"], default="streams")
+    arguments.add_argument("--layout", choices=["streams", "flash", "unified"], default="streams")
     arguments.add_argument("--agents", type=int, default=16)
+    arguments.add_argument("--threads", type=int, default=0, help="0: all processors; 1 where they are busy")
     given = arguments.parse_args()
     context = 64
     cells = 16 * context
     engine = await open_engine(
-        resolve(given.model), agents=given.agents, context=context, cells=cells, layout=given.layout
+        resolve(given.model),
+        agents=given.agents,
+        context=context,
+        cells=cells,
+        layout=given.layout,
+        threads=given.threads,
     )
     began, cpu = time.monotonic(), time.process_time()
     try:
-        found = await soak(engine, given.requests, given.agents * context if given.layout == "streams" else cells)
+        found = await soak(engine, given.requests, cells if given.layout == "unified" else given.agents * context)
     finally:
         await engine.close()
     print(f"{given.requests} requests ({', '.join(f'{count} {how}' for how, count in sorted(found.ended.items()))})")

@@ -1,10 +1,13 @@
 """What the scheduler computes of recorded runs, against the least that must be computed."""
 
 import importlib
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from swarmcode.engine.step import Capacity
 
 BENCH = Path(__file__).parents[2] / "bench"
 TRACES = sorted((BENCH / "traces").glob("*.json"))
@@ -59,3 +62,44 @@ def test_what_must_be_computed_is_counted_by_hand(bench: Any) -> None:
     reuse = bench.Replay(known).run()
     assert (reuse.wanted, reuse.least) == (33, 11)
     assert 11 <= reuse.computed <= 13  # the end of a prompt is computed again for its logits
+
+
+def conversations(bench: Any, agents: int, capacity: Capacity) -> Any:
+    """A trace of agents with six turns each behind one head: what a tool says comes after each answer, and they take
+    their turns in any order, two thirds of them at once."""
+    chance = random.Random(1)
+
+    def some(least: int, most: int) -> tuple[int, ...]:
+        return tuple(chance.choices(range(5, 4000), k=chance.randint(least, most)))
+
+    head = some(1000, 1000)
+    texts = [(*head, *some(100, 200)) for _ in range(agents)]
+    waiting, under_way = list(range(agents)) * 6, {}
+    prompts: dict[tuple[int, ...], int] = {}
+    asked, events = [], []
+    while waiting or under_way:
+        free = [agent for agent in dict.fromkeys(waiting) if agent not in under_way]
+        if free and len(under_way) < agents * 2 // 3:
+            agent = chance.choice(free)
+            waiting.remove(agent)
+            under_way[agent] = len(asked)
+            prompt = prompts.setdefault(texts[agent], len(prompts))
+            asked.append(bench.Asked(prompt=prompt, limit=64, answer=some(20, 60)))
+            events.append(0)
+        else:
+            agent = chance.choice(list(under_way))
+            number = under_way.pop(agent)
+            events.append(number + 1)
+            texts[agent] += asked[number].answer + some(50, 250)
+    return bench.Trace(
+        what="conversations", capacity=capacity, prompts=tuple(prompts), asked=tuple(asked), events=tuple(events)
+    )
+
+
+@pytest.mark.parametrize(("cells", "share"), [(150_000, 0.999), (60_000, 0.95)])
+def test_conversations_go_on_where_they_stopped(bench: Any, cells: int, share: float) -> None:
+    """Each turn computes what is new; and nearly so where the cache is a good deal smaller than they are together."""
+    capacity = Capacity(running=60, seats=88, cells=cells, context=8192, chunk=512)
+    reuse = bench.Replay(conversations(bench, 60, capacity)).run()
+    assert reuse.wanted > 5 * reuse.least
+    assert reuse.share >= share

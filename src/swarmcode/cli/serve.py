@@ -141,7 +141,7 @@ async def _served(settings: Settings, bound: "socket.socket", key: str) -> int:
     from swarmcode.serve.guard import Guard
     from swarmcode.serve.run import Listener, url
 
-    file = choose_model(settings.model.name).file
+    file = choose_model(settings.model.name, settings.model.adapter).file
     if file is None:
         raise UsageError(f"{settings.model.name} is served already", "name a GGUF model with --model")
     agents = settings.swarm.agents

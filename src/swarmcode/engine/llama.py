@@ -4,8 +4,8 @@ The KV cache has one of three layouts; all were measured with the embedded model
 
 - `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, and with
   the care that `ExactCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
-  whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64). Chosen
-  for sequences of some hundred tokens.
+  whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64 with the
+  embedded model; of weights with 32 bits a number the last digits differ). Chosen for sequences of some hundred tokens.
 - `flash`: as `streams`, with flash attention and without that care. A sequence is computed with its own cells alone:
   a hundred that share nothing take a fifth of the time that they take in one pool. Chosen while all streams fit.
 - `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention; steps are
