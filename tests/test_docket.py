@@ -126,3 +126,24 @@ def test_a_partial_fix_is_kept_and_does_not_close() -> None:
     docket, _ = run(court, [candidate("a", 1.0), candidate("b")], subtasks=[subtask("1", "x", "y")])
     assert [found.key for found, _ in docket.passed["1"]] == ["b", "a"]
     assert docket.closed("1").is_set()
+
+
+def test_a_few_may_be_left() -> None:
+    """Whoever waits for all but one goes on while the last one is tried, and it is tried all the same."""
+    court = Court()
+
+    async def main() -> tuple[int, int]:
+        docket = Docket([subtask("1")], court, lambda event: None, known={})
+        for name, score in (("a", -1.0), ("b", -2.0), ("c", -3.0)):
+            await docket.submit(candidate(name, score))
+        async with asyncio.TaskGroup() as group:
+            judging = group.create_task(docket.run(1))
+            await docket.settled("1", left=1)
+            early = len(court.tried)
+            await docket.settled("1")
+            judging.cancel()
+        return early, len(court.tried)
+
+    early, late = asyncio.run(main())
+    assert 2 <= early <= 3
+    assert late == 3

@@ -75,7 +75,7 @@ class Court:
         if attempt.id == self.closing:
             self.closed(attempt.subtask).set()
 
-    async def settled(self, subtask: str, floor: float) -> None:
+    async def settled(self, subtask: str, left: int) -> None:
         await asyncio.sleep(0)
 
     def closed(self, subtask: str) -> asyncio.Event:

@@ -53,18 +53,14 @@ class Docket:
         """Set once nothing more is to be done for a subtask."""
         return self._closed[subtask]
 
-    async def settled(self, subtask: str, floor: float = float("-inf")) -> None:
-        """Returns when every candidate of the subtask that scores at least `floor` has its verdict or was dropped."""
+    async def settled(self, subtask: str, left: int = 0) -> None:
+        """Returns when all candidates of the subtask but `left` have their verdicts or were dropped."""
 
-        def nothing_left() -> bool:
-            if not self._open[subtask] or self.closed(subtask).is_set():
-                return True
-            running = any(candidate.subtask == subtask for candidate in self._running.values())
-            waiting = any(each.subtask == subtask and each.score >= floor for _, _, each in self._waiting)
-            return not waiting and (floor > float("-inf") or not running)
+        def few_left() -> bool:
+            return self._open[subtask] <= left or self.closed(subtask).is_set()
 
         async with self._changed:
-            await self._changed.wait_for(nothing_left)
+            await self._changed.wait_for(few_left)
 
     async def run(self, workers: int) -> None:
         """Judges, `workers` candidates at a time, until cancelled. Raises what a trial raises."""

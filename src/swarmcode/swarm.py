@@ -16,7 +16,8 @@ from swarmcode.errors import SwarmcodeError, UsageError
 from swarmcode.events import AttemptEnded, AttemptStarted, Emit, WaveStarted
 from swarmcode.flow import Attempt, Ending, Plan, Subtask
 
-NO_FLOOR = float("-inf")
+LEFT = 10
+"""The next wave begins when one in so many of the last is not judged yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,8 @@ class Hearing:
 
     propose: Callable[[Attempt], Awaitable[None]]
     """Takes an attempt that ended."""
-    settled: Callable[[str, float], Awaitable[None]]
-    """Returns when all that was proposed for a subtask and scores at least so much is judged."""
+    settled: Callable[[str, int], Awaitable[None]]
+    """Returns when all that was proposed for a subtask is judged, but for so many."""
     closed: Callable[[str], asyncio.Event]
     """Set when nothing more is to be done for a subtask."""
     enough: Callable[[str, int], bool]
@@ -59,12 +60,12 @@ async def _pursue(
         if hearing.closed(subtask.id).is_set():
             return
         if not wave:
-            await hearing.settled(subtask.id, NO_FLOOR)
+            await hearing.settled(subtask.id, 0)
             return
         emit(WaveStarted(number=number, width=len(wave), subtasks=(subtask.id,)))
-        # What scores low waits: a wider wave may bring something better, and the last one leaves nothing untried.
-        floor = -1.0 - number if number < len(widths) else NO_FLOOR
-        await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, floor))
+        # While the last few are judged, the next wave is worked out; the last wave leaves nothing untried.
+        left = width // LEFT if number < len(widths) else 0
+        await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, left))
         if hearing.closed(subtask.id).is_set() or hearing.enough(subtask.id, width):
             return
 
@@ -80,7 +81,7 @@ async def _wave(
     hearing: Hearing,
     seats: asyncio.Semaphore,
     emit: Emit,
-    floor: float,
+    left: int,
 ) -> None:
     async def one(assignment: Assignment) -> None:
         async with seats:
@@ -92,7 +93,7 @@ async def _wave(
     async with asyncio.TaskGroup() as group:
         for assignment in wave:
             group.create_task(one(assignment))
-    await hearing.settled(wave[0].subtask.id, floor)
+    await hearing.settled(wave[0].subtask.id, left)
 
 
 async def _unless(called_off: asyncio.Event, work: Coroutine[None, None, None]) -> None:

@@ -6,8 +6,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmcode.agent.frontier import Answer, Found, Frontier, Worth
-from swarmcode.agent.pointers import Trie
+from swarmcode.agent.frontier import Found, Frontier, Worth
+from swarmcode.agent.pointers import Answer, Trie
 
 END = 0
 DEPTH = 3

@@ -1,21 +1,25 @@
 """What is evaluated on: faults put into functions of held-out projects, and real one-line fixes.
 
+    python -m repairmodel.cases --data DIR [--faults 600] [--seed 0] --out FILE      the faults, a line of JSON each
+
 Operators are drawn by their weights in the catalogue, then a function that offers the drawn one. (The other way round,
 a function and then one of its faults, gives common operators several times their weight and rare ones almost none.)
 """
 
+import argparse
 import json
 import random
 from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from .batches import keep
-from .corpus import Record
+from .corpus import Record, load
 from .faults import CATALOGUE, Code, Fault, Operator
 from .faults.catalogue import BY_NAME, find
+from .packages import HERE
 
 TRIES = 3000
 """Functions that are looked through for one that offers an operator, before the operator is passed over."""
@@ -85,3 +89,19 @@ def real_cases(path: Path) -> list[Case]:
         Case(kind="real", lines=r["before"].split("\n"), line=r["line"], wanted=r["after"], source=r["source"])
         for r in (json.loads(row) for row in path.read_text().splitlines())
     ]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=HERE / "data")
+    parser.add_argument("--faults", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    found = cases(load(args.data / "held-out.jsonl"), args.faults, args.seed)
+    args.out.write_text("".join(json.dumps(asdict(each)) + "\n" for each in found))
+
+
+if __name__ == "__main__":
+    main()

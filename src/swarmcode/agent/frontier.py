@@ -15,10 +15,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from swarmcode.agent.pointers import Trie
-
-Answer = tuple[int, ...]
-"""Tokens, the end mark included."""
+from swarmcode.agent.pointers import Answer, Trie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +53,7 @@ class Worth:
     unseen: float = 0.0
     """Nats by which the best answer about a line that was not looked at yet is taken to fall short of the bound. More
     than 0 looks at fewer lines, and may let an answer out before a better one."""
-    faintest: float = -40.0
+    faintest: float = -16.0
     """Beginnings of less log-probability than this are not followed."""
 
 

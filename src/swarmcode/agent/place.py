@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from swarmcode.agent.edits import Kind, Sight, edits, sight
-from swarmcode.agent.pointers import SpanPrompt, Speller, Trie
+from swarmcode.agent.pointers import Answer, SpanPrompt, Speller, Trie
 from swarmcode.agent.statement import can_follow
 from swarmcode.agent.window import cut
 from swarmcode.flow import Suspect
@@ -17,7 +17,6 @@ from swarmcode.tree import Tree
 
 _WORD = re.compile(r"[^\W\d]\w*")
 _PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
-
 
 BONUS: Mapping[Kind, float] = {
     "swap": 1.7,
@@ -48,9 +47,9 @@ class Place:
     """Answers that are well-formed small edits of the line, with the bonus of their kind."""
 
     def takes(self, line: str) -> bool:
-        """Whether another line can stand in place of this one, as far as that is seen without the file around it."""
+        """Whether another line can stand in place of this one."""
         old = self.prompt.window.line
-        return line != old and (language_of(self.suspect.path) != "python" or can_follow(old, line))
+        return line != old and _fits(self.suspect.path, old, line)
 
     def replaced(self, line: str) -> str:
         """The whole file with another line in place of this one."""
@@ -67,8 +66,22 @@ def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
     prompt = speller.prompt(window) if window else None
     if window is None or prompt is None:
         return None
+    made = small_edits(suspect.path, text, prompt, speller)
+    small = Trie.of((answer, BONUS[kind]) for answer, kind in made.items())
+    return Place(suspect=suspect, text=text, prompt=prompt, small=small)
+
+
+def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller) -> dict[Answer, Kind]:
+    """Those of a line as answers; left out is what the model cannot say, and what breaks the syntax."""
+    window = prompt.window
     around = sight("\n".join((*window.above, *window.below))) | _elsewhere(text)
-    return Place(suspect=suspect, text=text, prompt=prompt, small=_small_edits(prompt, around, speller))
+    found: dict[Answer, Kind] = {}
+    for kind, texts in edits(window.line, around).items():
+        for new in texts:
+            answer = speller.answer(prompt.line, new) if _fits(path, window.line, new) else None
+            if answer is not None:
+                found.setdefault(answer, kind)
+    return found
 
 
 def _elsewhere(text: str) -> Sight:
@@ -76,11 +89,9 @@ def _elsewhere(text: str) -> Sight:
     return replace(sight(text), names=(), numbers=())
 
 
-def _small_edits(prompt: SpanPrompt, around: Sight, speller: Speller) -> Trie:
-    """Those that the model cannot say are left out."""
-    made = edits(prompt.window.line, around)
-    answers = ((speller.answer(prompt.line, new), BONUS[kind]) for kind, texts in made.items() for new in texts)
-    return Trie.of((answer, bonus) for answer, bonus in answers if answer is not None)
+def _fits(path: str, old: str, new: str) -> bool:
+    """Whether a line can stand in place of another, as far as that is seen without the file around it."""
+    return language_of(path) != "python" or can_follow(old, new)
 
 
 def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:

@@ -30,6 +30,8 @@ NAMED = 2
 """An answer begins with the first token that goes, and the first that stays."""
 
 Mask = NDArray[np.bool_]
+Answer = tuple[int, ...]
+"""Tokens, the end mark included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from swarmcode.agent.frontier import Answer, Found, Frontier, Node, Worth
+from swarmcode.agent.frontier import Found, Frontier, Node, Worth
 from swarmcode.agent.place import BONUS, Place, place_of, strange_words
-from swarmcode.agent.pointers import AnswerConstraint, Speller
+from swarmcode.agent.pointers import Answer, AnswerConstraint, Marks, Speller
 from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Segment
 from swarmcode.flow import Suspect, Usage
 from swarmcode.tree import Tree
@@ -23,7 +23,7 @@ SHARPNESS, DESCENT = 2.0, 0.5
 LEAST_SUSPICION = 1e-6
 SLACK = 1.5
 """Nats by which what is expanded in one batch may be worth less than the best of it: more of it is in vain."""
-FOLLOWING = 48
+FOLLOWING = 96
 """Tokens that are followed from an unfinished answer, at most."""
 STRANGE_WORD = 4.0
 """Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
@@ -116,16 +116,7 @@ class Search:
         return [task.result() for task in tasks]
 
     async def _ask(self, place: Place, answer: Answer) -> Completion:
-        constraint = AnswerConstraint(answer, len(place.prompt.line), self._speller.marks)
-        request = Request(
-            prompt=(Segment(tokens=place.prompt.tokens), Segment(tokens=answer)),
-            sampling=Sampling(temperature=0.0, max_tokens=1),
-            stop_tokens=(self._speller.marks.end,),
-            constraint=constraint,
-            top=FOLLOWING,
-            passing=bool(answer),
-        )
-        (completion,) = await self._engine.complete(request)
+        (completion,) = await self._engine.complete(expansion(place, answer, self._speller.marks))
         return completion
 
     def _take(self, node: Node, place: Place, completion: Completion) -> None:
@@ -144,6 +135,18 @@ class Search:
         self._seen.add((number, line))
         self._lines[number, answer] = line
         return STRANGE_WORD * len(strange_words(place.suspect.path, place.text, line))
+
+
+def expansion(place: Place, answer: Answer, marks: Marks, top: int = FOLLOWING) -> Request:
+    """Asks for the probabilities of what may follow the beginning of an answer."""
+    return Request(
+        prompt=(Segment(tokens=place.prompt.tokens), Segment(tokens=answer)),
+        sampling=Sampling(temperature=0.0, max_tokens=1),
+        stop_tokens=(marks.end,),
+        constraint=AnswerConstraint(answer, len(place.prompt.line), marks),
+        top=top,
+        passing=bool(answer),
+    )
 
 
 def _weight(rank: int, suspect: Suspect) -> float:
