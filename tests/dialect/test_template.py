@@ -67,7 +67,16 @@ def test_a_template_that_invents_a_content_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "template",
-    ["{% for %}", "{{ messages[0].nothing.more }}", "{{ 1 // 0 }}", "said nothing", "{{ raise_exception('no') }}"],
+    [
+        "{% for %}",
+        "{{ messages[0].nothing.more }}",
+        "{{ 1 // 0 }}",
+        "said nothing",
+        "{{ raise_exception('no') }}",
+        "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
+        "{{ messages[0].content ~ 'x' * 10 ** 15 }}",
+        "{% for i in range(10 ** 9) %}{{ i }}{% endfor %}",
+    ],
 )
 def test_a_broken_template_is_a_model_error(template: str) -> None:
     """One clear line, whatever is wrong with the template."""

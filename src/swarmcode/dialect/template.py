@@ -27,7 +27,10 @@ SWITCHES: Mapping[str, tuple[object, object]] = {
 """Variables that turn thoughts on and off, each with its values for off and on; the first that a template names is
 its own."""
 _HINT = "use a GGUF build with a working chat template"
-_BROKEN = (jinja2.TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError, RecursionError)
+_BROKEN = (
+    *(jinja2.TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError),
+    *(RecursionError, MemoryError),
+)
 
 
 def segments(
