@@ -74,6 +74,14 @@ def test_prompts_share_exactly_the_head_and_conversations_fit_the_context(part: 
         shapes.work(sizes, TEXT[: sizes.text - 1])
 
 
+def test_an_edit_repeats_the_head_but_for_some_tokens(part: Part, shape: Any) -> None:
+    work = part("engines.shapes").work(shape(shared=50, generated=40, edits=5), TEXT)
+    for one in work.conversations:
+        assert len(one.answer) == 40
+        assert 35 <= sum(map(int.__eq__, one.answer, one.prompt[10:50])) < 40
+    assert len({one.answer for one in work.conversations}) == 3
+
+
 def test_a_hundred_prompts_behind_a_head_need_the_head_once(part: Part, shape: Any) -> None:
     shapes = part("engines.shapes")
     assert shapes.least(shapes.work(shape(agents=100, shared=1024, own=64), TEXT)) == 1024 + 100 * 64

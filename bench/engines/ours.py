@@ -33,6 +33,7 @@ class Ours:
     """For how many it is opened; 0: as many as the work has."""
     layout: str = ""
     """Of the KV cache; empty: its own choice."""
+    drafting: bool = True
     name: str = "swarmcode"
 
     def run(self, work: Work, limit: float | None = None) -> Outcome | None:
@@ -90,7 +91,7 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
     room = llama.Room(agents=ours.agents or shape.agents, layout=ours.layout or None, threads=ours.threads)
     backend = llama.LlamaBackend(replace(model, profile=profile), room, threading.Event())
     backend.ends = frozenset()
-    clock, engine = Clock(llama.lib), BatchedEngine(backend, profile)
+    clock, engine = Clock(llama.lib), BatchedEngine(backend, profile, drafting=ours.drafting)
     sampling = Sampling(temperature=shape.temperature, max_tokens=shape.generated)
 
     prefilled = 0

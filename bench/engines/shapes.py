@@ -29,7 +29,8 @@ class Shape:
     """Longest time that a tool takes; half of it is the mean."""
     temperature: float = 0.0
     edits: int = 0
-    """Where it is not 0, answers are foreseen: the model repeats the end of its prompt with so many tokens changed."""
+    """Where it is not 0, answers are foreseen: the model repeats the end of the shared part, with so many tokens
+    changed, others for each agent."""
 
     @property
     def context(self) -> int:
@@ -82,14 +83,15 @@ def work(shape: Shape, text: Sequence[int], seed: int = 0) -> Work:
         taken += count
         return tuple(text[taken - count : taken])
 
+    head = tuple(text[: shape.shared])
+
     def conversation(number: int) -> Conversation:
-        own = cut(shape.own)
         return Conversation(
-            prompt=tuple(text[: shape.shared]) + own,
+            prompt=head + cut(shape.own),
             results=tuple(cut(random.randint(*shape.told)) for _ in range(shape.turns - 1)),
             start=shape.stagger * number,
             pauses=tuple(round(random.uniform(0, shape.pause), 3) for _ in range(shape.turns - 1)),
-            answer=_edited(own[-shape.generated :], shape.edits, random) if shape.edits else (),
+            answer=_edited(head[-shape.generated :], shape.edits, random) if shape.edits else (),
         )
 
     return Work(shape=shape, conversations=tuple(map(conversation, range(shape.agents))))
