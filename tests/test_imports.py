@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -38,12 +39,14 @@ ONLY_IN = {
 }
 
 
+@cache
 def rooms() -> dict[str, Path]:
     """Module name -> file."""
     files = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py"]
     return {".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in files}
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Every module that a file imports, wherever in the file."""
     found: set[str] = set()
