@@ -112,6 +112,23 @@ def test_the_likeliest_comes_first_and_each_once(tree: Tree) -> None:
     assert made[0].score > made[1].score
 
 
+def test_edits_of_two_lines_follow_those_of_one(tmp_path: Path) -> None:
+    """A fault may have two places: pairs of the best edits come when single ones have become unlikely, one after the
+    other, never two of one line; added lines above do not move what is edited below."""
+    (tmp_path / "m.py").write_text("def f(aa, bb):\n    x = aa\n    y = bb\n    return x\n")
+    here = Tree(root=tmp_path, files=frozenset({"m.py"}))
+    answers = {edit(8, 10, "cc"): 0.7, edit(0, 0, "    pass\n"): 0.3}
+    made = [each for each in attempts(here, model(answers), suspect(2), suspect(3)) if each.diff]
+    changed = [[line for line in each.diff.splitlines() if line.startswith("-  ")] for each in made]
+    added = [[line for line in each.diff.splitlines() if line.startswith("+  ")] for each in made]
+    assert [len(lines) for lines in added] == [1, 1, 1, 1, 2, 2, 2, 2]
+    assert ["+    x = cc", "+    y = cc"] in added
+    assert ["+    pass", "+    y = cc"] in added
+    assert ["-    x = aa", "-    y = bb"] in changed
+    scores = [each.score for each in made]
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_a_line_that_is_right_is_left(tree: Tree) -> None:
     """What the model gives to "nothing is wrong" is no proposal, and does not go to others."""
     right = (pointer(0), pointer(0), MARKS.end)

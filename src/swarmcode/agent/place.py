@@ -51,10 +51,6 @@ class Place:
         old = self.prompt.window.line
         return line != old and _fits(self.suspect.path, old, line)
 
-    def replaced(self, line: str) -> str:
-        """The whole file with another line in place of this one."""
-        return self.prompt.window.replaced(self.text, line)
-
 
 def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
     """None for a line that is too long, holds no code, or lies in a file that nobody can parse."""

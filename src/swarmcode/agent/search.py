@@ -2,17 +2,18 @@
 
 Whoever wants an answer asks `following`; many may wait at once. While none is ready, the likeliest unfinished answers
 are expanded together, as one batch of the engine: an expansion asks for the probabilities of the next token and costs
-one token, since everything before it is in the KV cache.
+a few tokens, since the prompt before it is in the KV cache. When single edits have become unlikely, pairs of the best
+follow (`proposal`).
 """
 
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from swarmcode.agent.frontier import Found, Frontier, Node, Worth
 from swarmcode.agent.place import BONUS, Place, place_of, strange_words
 from swarmcode.agent.pointers import Answer, AnswerConstraint, Marks, Speller
+from swarmcode.agent.proposal import Edit, Proposal, Proposals
 from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Segment
 from swarmcode.flow import Suspect, Usage
 from swarmcode.tree import Tree
@@ -29,21 +30,6 @@ STRANGE_WORD = 4.0
 """Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
-    """A new text for a line."""
-
-    place: Place
-    line: str
-    """Empty where the line goes; with newlines where lines are added."""
-    score: float
-    """Log of its worth."""
-    usage: Usage
-    """What was computed since the proposal before it."""
-    steps: int
-    """Batches that were computed since then."""
-
-
 class Search:
     """Proposals for the lines of a subtask, best first, each once."""
 
@@ -57,6 +43,7 @@ class Search:
         self._places: dict[int, Place] = {}
         weights = [_weight(rank, suspect) for rank, suspect in enumerate(suspects, 1)]
         self._frontier = Frontier(weights, WORTH, max(BONUS.values()), speller.marks.end, self._finish)
+        self._proposals = Proposals()
         self._lines: dict[tuple[int, Answer], str] = {}
         self._seen: set[tuple[int, str]] = set()
         self._turn = asyncio.Lock()
@@ -66,21 +53,25 @@ class Search:
     @property
     def exhausted(self) -> bool:
         """Whether no proposal is left."""
-        return self._frontier.exhausted
+        return self._frontier.exhausted and not self._proposals
 
     async def following(self) -> Proposal | None:
         """The next proposal; None where none is left."""
         async with self._turn:
-            while (found := self._frontier.pop()) is None:
+            while True:
+                while (found := self._frontier.pop()) is not None:
+                    self._proposals.add(self._edit(found))
+                proposal = self._proposals.pop(self._frontier.bound, self._usage, self._steps)
+                if proposal is not None:
+                    self._usage, self._steps = Usage(), 0
+                    return proposal
                 if self._frontier.exhausted:
                     return None
                 await self._expand()
-            return self._proposal(found)
 
-    def _proposal(self, found: Found) -> Proposal:
+    def _edit(self, found: Found) -> Edit:
         line = self._lines.pop((found.line, found.answer))
-        usage, steps, self._usage, self._steps = self._usage, self._steps, Usage(), 0
-        return Proposal(place=self._places[found.line], line=line, score=found.score, usage=usage, steps=steps)
+        return Edit(place=self._places[found.line], line=line, score=found.score)
 
     async def _expand(self) -> None:
         """One batch. Where it is cancelled, the frontier is as before."""

@@ -6,8 +6,9 @@ How a line is asked about, and what an answer means, is in `pointers`; in which 
 from collections.abc import Iterator
 
 from swarmcode.agent.pointers import Speller
+from swarmcode.agent.proposal import Proposal
 from swarmcode.agent.protocol import Assignment
-from swarmcode.agent.search import Proposal, Search
+from swarmcode.agent.search import Search
 from swarmcode.diff import diff_text
 from swarmcode.engine.protocol import Engine
 from swarmcode.flow import Attempt, Subtask
@@ -15,7 +16,7 @@ from swarmcode.tree import Tree
 
 
 class SpanAgent:
-    """Proposes one-line edits. Its agents share one search, so no two of them ever make the same proposal."""
+    """Proposes edits of one line, or of two. Its agents share one search, so no two of them ever make the same proposal."""
 
     def __init__(self, engine: Engine, tree: Tree, *, agents: int = 100, seed: int = 0) -> None:
         """`agents`: answers that are worked on at once, at most."""
@@ -54,13 +55,12 @@ class SpanAgent:
         return self._searches[subtask.id]
 
     def _submitted(self, assignment: Assignment, proposal: Proposal) -> Attempt:
-        place = proposal.place
         return Attempt(
             id=assignment.id,
             subtask=assignment.subtask.id,
             seed=assignment.seed,
             ending="submitted",
-            diff=diff_text(place.suspect.path, place.text, place.replaced(proposal.line)),
+            diff=diff_text(proposal.path, proposal.old, proposal.new),
             score=proposal.score,
             steps=proposal.steps,
             usage=proposal.usage,
