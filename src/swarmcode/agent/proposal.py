@@ -3,7 +3,7 @@
 import heapq
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from swarmcode.agent.place import Place
 from swarmcode.flow import Usage
@@ -32,7 +32,7 @@ class Proposal:
     edits: tuple[Edit, ...]
     score: float
     """Log of their worth together."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     """What was computed since the proposal before it."""
     steps: int = 0
     """Batches that were computed since then."""

@@ -16,7 +16,7 @@ from swarmcode.tree import Tree
 
 
 class SpanAgent:
-    """Proposes edits of one line, or of two. Its agents share one search, so no two of them ever make the same proposal."""
+    """Proposes edits of one line, or of two. Its agents share one search: no two of them make the same proposal."""
 
     def __init__(self, engine: Engine, tree: Tree, *, agents: int = 100, seed: int = 0) -> None:
         """`agents`: answers that are worked on at once, at most."""
