@@ -97,6 +97,14 @@ def test_contexts_that_are_not_long_lie_in_streams_with_flash_attention() -> Non
     assert (found.capacity.seats, found.capacity.exact) == (100 + budget.SPARE_SEATS, False)
     assert found.kv_bytes == found.capacity.seats * 4096 * CELL
     assert asked(narrow, context=4096).layout == "unified"
+    small = Host(memory=model().size + 2 * CELL * 400_000)
+    few = asked(small, agents=50, context=1000)
+    assert (few.layout, few.most_agents, asked(small, agents=255, context=1000).layout) == ("flash", 255, "unified")
+    tight = Host(memory=model().size + 2 * CELL * 200_000)
+    assert asked(tight, agents=10, context=1000).layout == "flash"
+    assert asked(tight, agents=10, context=1000).most_agents == 199
+    assert asked(tight, agents=199, context=1000).fits
+    assert not asked(tight, agents=200, context=1000).fits
     assert asked(roomy, context=4097).layout == "unified"
     assert asked(replace(roomy, gpus=1), context=4096).layout == "unified"
     recurrent = replace(model(), recurrent=True)

@@ -119,7 +119,8 @@ def _obstacle(card: Card, host: Host, wish: Wish, room: int, placed: Placement |
 
 
 def _most_agents(wish: Wish, room: int) -> int:
-    """How many agents have their whole share of `room` tokens."""
-    if wish.laid_out != "unified":
+    """How many agents have their whole share of `room` tokens. So many would lie in one pool, where fewer have streams
+    with flash attention."""
+    if wish.laid_out == "streams":
         return max(0, min(budget.MAX_SEATS, room // wish.context))
     return max(0, min(budget.MAX_SEATS, (room - wish.context) // min(budget.PRIVATE_CELLS, wish.context)))
