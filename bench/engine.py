@@ -85,7 +85,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=_positive, default=3)
     parser.add_argument("--quick", action="store_true", help="small shapes, for a look")
     parser.add_argument("--threads", type=_positive, default=0, help="for every engine (default: as many as there are)")
-    parser.add_argument("--layout", choices=("streams", "unified"), default="", help="of our KV cache")
+    parser.add_argument("--layout", choices=("streams", "flash", "unified"), default="", help="of our KV cache")
     parser.add_argument("--limit", type=_positive, default=1800, help="seconds after which a peer is stopped")
     parser.add_argument("--example", action="store_true", help="also llama-cpp-python's example server")
     parser.add_argument("--llama-server", type=Path, metavar="PATH")

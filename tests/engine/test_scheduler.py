@@ -340,6 +340,32 @@ def test_decoding_never_waits_for_a_long_prompt(toy_cache: Any) -> None:
         assert len(step.tokens) == room.chunk
 
 
+@pytest.mark.parametrize("long", [1, 3])
+def test_a_short_prompt_does_not_wait_for_long_ones(toy_cache: Any, long: int) -> None:
+    """It has its first token two steps after it came, while the first of the long ones keeps most of every step."""
+    room = capacity(running=8, seats=10, cells=2000, context=400, chunk=32)
+    run = Run(Scheduler(room), toy_cache(room))
+    first = run.add([2] * 300, 1)
+    for number in range(1, long):
+        run.add([number, 0] * 150, 1)
+    run.step()
+    short = run.add([0, 1, 0, 2, 1], 4)
+    run.step()
+    assert short in {sequence for read in run.step().reads for sequence in read.sequences}
+    while first in run.open:
+        run.step()
+    assert len(run.steps) <= 1 + 300 / 24
+
+
+def test_a_head_that_others_wait_for_has_the_whole_step(toy_cache: Any) -> None:
+    """What is kept for short prompts is not wasted where there are none."""
+    room = capacity(running=8, seats=10, cells=2000, context=400, chunk=32)
+    run = Run(Scheduler(room), toy_cache(room))
+    for number in range(4):
+        run.add([1] * 320 + [number % 3, number // 3], 1)
+    assert [len(run.step().tokens) for _ in range(10)] == [32] * 10
+
+
 def test_higher_priority_runs_first(toy_cache: Any) -> None:
     """With one seat to run in, the sequence of highest priority goes first, then the first to arrive."""
     room = capacity(running=1, seats=2)

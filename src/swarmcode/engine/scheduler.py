@@ -22,6 +22,7 @@ preemption by recomputation follow vLLM (https://arxiv.org/abs/2309.06180) and S
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from swarmcode.engine.cache import Cache
 from swarmcode.engine.prefix import Match
@@ -29,6 +30,8 @@ from swarmcode.engine.step import Capacity, Cost, Read, Step
 
 WORTH_WAITING = 16
 """Tokens: a shorter beginning that somebody else is about to compute is computed twice instead of waited for."""
+SHORT_SHARE = 4
+"""The part of a step, one in so many, that a long prompt leaves to short ones."""
 GROWTH = 16
 """Tokens that every running sequence should be able to grow by before another is let in."""
 
@@ -157,12 +160,11 @@ class Scheduler:
         step = Step()
         while not self._cache.room(sum(len(each.tokens) - self._cache.length(each.seat) for each in self._running)):
             self._park(self._running[-1])
-        budget = self.capacity.chunk
         pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in self._running]
-        for count, sequence in [one for one in pending if one[0] == 1] + [one for one in pending if one[0] > 1]:
-            budget -= self._compute(step, sequence, self._piece(count, budget))
-        self._growth = sum(each.growth for each in self._running)
-        self._admit(step, budget)
+        for count, sequence in pending:
+            if count == 1:
+                self._compute(step, sequence, 1)
+        self._prefill(step, [one for one in pending if one[0] > 1])
         if guesses and self.drafting:
             self._draft(step, guesses)
         assert step.tokens or not self._sequences
@@ -195,6 +197,23 @@ class Scheduler:
             sequence.twins.source = None
             self._end(sequence, keep=0)
         return tuple(sequence.id for sequence in lost)
+
+    def _prefill(self, step: Step, pending: list[tuple[int, _Sequence]]) -> None:
+        """Has prompts computed, in order, as far as the step's budget reaches. Where the first of them takes more than
+        that, a part is for those that it is enough for, the shortest first: they do not wait for long ones."""
+        budget = self.capacity.chunk - len(step.tokens)
+        self._growth = sum(each.growth for each in self._running)
+        long = pending[0] if pending and pending[0][0] > budget else None
+        if long:
+            budget //= SHORT_SHARE
+            pending = sorted(pending[1:], key=itemgetter(0))
+        for count, sequence in pending:
+            if not long or count <= budget:
+                budget -= self._compute(step, sequence, self._piece(count, budget))
+        self._admit(step, budget, whole=bool(long))
+        if long:
+            count, sequence = long
+            self._compute(step, sequence, self._piece(count, self.capacity.chunk - len(step.tokens)))
 
     def _piece(self, pending: int, budget: int) -> int:
         """How many of the pending tokens of a sequence are computed in a step: neither too few, nor all but too few."""
@@ -248,8 +267,9 @@ class Scheduler:
             step.positions += range(start, start + len(taken))
             step.seats += [sequence.seat] * len(taken)
 
-    def _admit(self, step: Step, budget: int) -> None:
-        """Lets waiting sequences in, in order, as far as seats, cells and the step's budget reach."""
+    def _admit(self, step: Step, budget: int, *, whole: bool) -> None:
+        """Lets waiting sequences in, in order, as far as seats, cells and the step's budget reach; where `whole`, those
+        alone whose prompts it is enough for."""
         matches: dict[int, Match] = {}
         index = 0
         while index < len(self._waiting) and len(self._running) < self.capacity.running:
@@ -263,6 +283,8 @@ class Scheduler:
             else:
                 match = self._match(sequence, matches)
                 admitted = match.coming - match.length < WORTH_WAITING
+                if whole and len(sequence.tokens) - match.length > budget:
+                    admitted = False
                 if admitted and not self._start(sequence, match):
                     return
                 if admitted:
