@@ -48,6 +48,7 @@ def rows(model: Path, threads: int, programs: Programs, *, quick: bool, layout: 
     servers = (server, replace(server, unified=True))
     bench = BatchedBench(program=programs.batched_bench, model=model, threads=threads)
     alone = Alone(model=model, threads=threads)
+    undrafted = (replace(ours, drafting=False, name="without drafting"),)
     alones = (alone, replace(alone, flash=True))
     example = (Example(script=programs.example, model=model, threads=threads),) if programs.example else ()
 
@@ -70,9 +71,8 @@ def rows(model: Path, threads: int, programs: Programs, *, quick: bool, layout: 
         row("decode", "decoding behind a head", 0.9, (bench, replace(bench, unified=True)), rate=True),
         row("apart", "nothing shared", 1.0, servers, example),
         row("agents", "agents with tools", 4.0, (*servers, replace(server, pinned=True))),
-        row(
-            "edits", "edits of code, drafted", 2.0, (replace(ours, drafting=False, name="without drafting"),), rate=True
-        ),
+        row("edits", "an edit, drafted", 2.0, undrafted, rate=True),
+        row("edits-8", "8 edits, drafted", 2.0, undrafted, rate=True),
         row("alone", "one request alone", 1.0, alones, agents=100),
         row("alone-short", "a short one alone", 1.0, alones, agents=100),
     )
@@ -84,7 +84,8 @@ SHAPES = {
     "decode": Shape(agents=100, shared=1024, own=4, generated=48, temperature=1.0),
     "apart": Shape(agents=100, shared=0, own=512, generated=48),
     "agents": Shape(agents=100, shared=4096, own=64, generated=48, turns=8, told=(32, 192), stagger=0.05, pause=1.0),
-    "edits": Shape(agents=8, shared=1024, own=16, generated=384, edits=12),
+    "edits": Shape(agents=1, shared=1024, own=16, generated=384, edits=12),
+    "edits-8": Shape(agents=8, shared=1024, own=16, generated=384, edits=12),
     "alone": Shape(agents=1, shared=0, own=1024, generated=128),
     "alone-short": Shape(agents=1, shared=0, own=384, generated=128),
 }
