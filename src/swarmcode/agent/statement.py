@@ -5,6 +5,7 @@ file costs milliseconds, and an attempt. Lines that are only a piece of a statem
 """
 
 import ast
+import warnings
 from functools import lru_cache
 from itertools import takewhile
 
@@ -19,6 +20,10 @@ _FRAMES = (
 )
 """Where a line may stand: as a statement, as the head of a block, behind `if`, behind `try`, behind `except`, in a
 `match`, before a function."""
+
+_NAME = "<one line>"
+# What Python would say of odd code (`1if x`) is said to whoever wrote it, not to whoever runs this.
+warnings.filterwarnings("ignore", category=SyntaxWarning, module=_NAME)
 
 
 def can_follow(old: str, new: str) -> bool:
@@ -41,7 +46,7 @@ def _frame(line: str) -> str | None:
 
 def _parses(frame: str, line: str) -> bool:
     try:
-        ast.parse(frame.replace("{}", line))
+        ast.parse(frame.replace("{}", line), filename=_NAME)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
