@@ -54,7 +54,7 @@ class Worth:
     """Nats by which the best answer about a line that was not looked at yet is taken to fall short of the bound. More
     than 0 looks at fewer lines, and may let an answer out before a better one."""
     faintest: float = -16.0
-    """Beginnings of less log-probability than this are not followed."""
+    """Beginnings of less log-probability than this are not followed, unless they are listed."""
 
 
 Finish = Callable[[int, Answer], float | None]
@@ -118,7 +118,7 @@ class Frontier:
             )
             if token == self._end:
                 self._close(child)
-            elif child.logprob >= self._worth.faintest:
+            elif child.listed is not None or child.logprob >= self._worth.faintest:
                 self._push(child)
 
     def give_back(self, nodes: Iterable[Node]) -> None:

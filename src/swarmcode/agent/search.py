@@ -26,6 +26,8 @@ SLACK = 1.5
 """Nats by which what is expanded in one batch may be worth less than the best of it: more of it is in vain."""
 FOLLOWING = 96
 """Tokens that are followed from an unfinished answer, at most."""
+FAINT = -9.0
+"""Log-probability, at most, of a token that the model was not asked for, and that a small edit goes on with."""
 STRANGE_WORD = 4.0
 """Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
 
@@ -112,10 +114,16 @@ class Search:
 
     def _take(self, node: Node, place: Place, completion: Completion) -> None:
         self._usage += completion.usage
-        following = completion.tops[0]
+        listed = node.listed if node.answer else place.small
+        following = dict(completion.tops[0])
         if len(node.answer) + 1 >= self._speller.format.answer_tokens:
-            following = tuple((token, chance) for token, chance in following if token == self._speller.marks.end)
-        self._frontier.put(node, following, node.listed if node.answer else place.small)
+            end = self._speller.marks.end
+            following = {token: chance for token, chance in following.items() if token == end}
+        elif listed:
+            # No small edit is left out: what the model finds fainter than all that it was asked for comes behind them.
+            faint = min([FAINT, *following.values()])
+            following.update({token: faint for token in listed if token not in following})
+        self._frontier.put(node, following.items(), listed)
 
     def _finish(self, number: int, answer: Answer) -> float | None:
         """As `frontier.Finish`: an answer that changes nothing, or says what another said, is none."""
