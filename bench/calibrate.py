@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.agent.edits import KINDS, Kind
-from swarmcode.agent.place import BONUS, Place, place_of, small_edits
+from swarmcode.agent.place import FAVOUR, Place, place_of, small_edits
 from swarmcode.agent.pointers import Speller
 from swarmcode.agent.search import WORTH, expansion
 from swarmcode.engine.llama import open_engine
@@ -140,7 +140,7 @@ def crossed(contests: Sequence[Contest]) -> list[int]:
 
 def report(contests: Sequence[Contest], faults: int) -> Iterator[str]:
     """The table."""
-    product = np.array([WORTH.trust, *(BONUS[kind] for kind in KINDS)])
+    product = np.array([WORTH.trust, *(FAVOUR[kind].bonus for kind in KINDS)])
     alone = np.array([1.0, *[0.0] * len(KINDS)])
     yield f"{len(contests)} of {faults} faults are mended by a small edit that the model reaches"
     yield f"{'rank of the right edit':24}" + "".join(f"{f'top {budget}':>9}" for budget in BUDGETS) + f"{'median':>9}"

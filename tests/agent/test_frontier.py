@@ -2,14 +2,17 @@
 
 import itertools
 import math
+from functools import reduce
+from operator import or_
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmcode.agent.frontier import Found, Frontier, Worth
-from swarmcode.agent.pointers import Answer, Trie
+from swarmcode.agent.pointers import Answer, Favour, Trie
 
 END = 0
+NOTHING = Favour(0.0)
 DEPTH = 3
 
 
@@ -49,22 +52,26 @@ def drained(frontier: Frontier, tries: dict[int, Trie], widths: list[int]) -> li
     st.lists(st.floats(-5, 0), min_size=1, max_size=3),
     st.floats(0.2, 1.5),
     st.floats(-1, 1),
-    st.dictionaries(st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple), st.floats(-2, 2), max_size=5),
+    st.dictionaries(
+        st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple),
+        st.builds(Favour, st.floats(-2, 2), st.floats(-9, 0)),
+        max_size=5,
+    ),
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
 )
 def test_all_answers_come_out_once_the_best_first(
-    weights: list[float], trust: float, unlisted: float, listed: dict[Answer, float], widths: list[int]
+    weights: list[float], trust: float, unlisted: float, listed: dict[Answer, Favour], widths: list[int]
 ) -> None:
     """Whatever the weights, the bonuses, and the number that is expanded at once."""
-    tries = {line: Trie.of(((*words, END), bonus) for words, bonus in listed.items()) for line in range(len(weights))}
-    highest = max(listed.values(), default=unlisted)
+    tries = {line: Trie.of(((*words, END), favour) for words, favour in listed.items()) for line in range(len(weights))}
+    highest = reduce(or_, listed.values(), Favour())
     worth = Worth(trust=trust, unlisted=unlisted)
     frontier = Frontier(weights, worth, highest, END, lambda line, answer: 0.0)
     out = drained(frontier, tries, widths)
-    expected = {
-        (line, answer): weights[line] + trust * chance + listed.get(answer[:-1], unlisted)
-        for (line, answer), chance in every(len(weights)).items()
-    }
+    expected: dict[tuple[int, Answer], float] = {}
+    for (line, answer), chance in every(len(weights)).items():
+        favour = listed.get(answer[:-1], Favour(unlisted))
+        expected[line, answer] = weights[line] + max(trust * chance + favour.bonus, favour.floor)
     assert sorted((found.line, found.answer) for found in out) == sorted(expected)
     assert all(math.isclose(found.score, expected[found.line, found.answer], abs_tol=1e-9) for found in out)
     assert all(one.score >= two.score - 1e-9 for one, two in itertools.pairwise(out))
@@ -73,7 +80,7 @@ def test_all_answers_come_out_once_the_best_first(
 def test_what_finishing_costs_delays_an_answer_and_what_is_no_answer_never_comes_out() -> None:
     """The cost is known only when an answer is finished, so better ones may come first."""
     costs: dict[Answer, float | None] = {(END,): 100.0, (1, END): None}
-    frontier = Frontier([0.0], Worth(trust=1.0), 0.0, END, lambda line, answer: costs.get(answer, 0.0))
+    frontier = Frontier([0.0], Worth(trust=1.0), NOTHING, END, lambda line, answer: costs.get(answer, 0.0))
     out = [found.answer for found in drained(frontier, {0: Trie()}, [4])]
     assert out[-1] == (END,)
     assert (1, END) not in out
@@ -82,7 +89,7 @@ def test_what_finishing_costs_delays_an_answer_and_what_is_no_answer_never_comes
 
 def test_a_line_is_not_looked_at_before_it_is_worth_it() -> None:
     """The most suspicious line is expanded alone as long as what it still promises is worth more than the other."""
-    frontier = Frontier([0.0, -3.0], Worth(trust=1.0), 0.0, END, lambda line, answer: 0.0)
+    frontier = Frontier([0.0, -3.0], Worth(trust=1.0), NOTHING, END, lambda line, answer: 0.0)
     (first,) = frontier.take(1)
     frontier.put(first, [(END, math.log(0.5)), (1, math.log(0.5))], Trie())
     (second,) = frontier.take(1)
@@ -91,14 +98,14 @@ def test_a_line_is_not_looked_at_before_it_is_worth_it() -> None:
 
 def test_a_batch_is_no_wider_than_what_is_nearly_as_good() -> None:
     """What is worth much less than the best waits, though there is room."""
-    frontier = Frontier([-1.0, 0.0, -2.5], Worth(trust=1.0), 0.0, END, lambda line, answer: 0.0)
+    frontier = Frontier([-1.0, 0.0, -2.5], Worth(trust=1.0), NOTHING, END, lambda line, answer: 0.0)
     assert [node.line for node in frontier.take(9, 1.5)] == [1, 0]
     assert [node.line for node in frontier.take(9, 1.5)] == [2]
 
 
 def test_nodes_that_were_not_expanded_come_again() -> None:
     """A batch that is cancelled loses nothing."""
-    frontier = Frontier([0.0, -1.0], Worth(trust=1.0), 0.0, END, lambda line, answer: 0.0)
+    frontier = Frontier([0.0, -1.0], Worth(trust=1.0), NOTHING, END, lambda line, answer: 0.0)
     taken = frontier.take(2)
     frontier.put(taken[0], chances(0, ()), Trie())
     frontier.give_back(taken)
@@ -108,7 +115,7 @@ def test_nodes_that_were_not_expanded_come_again() -> None:
 
 def test_hopeless_beginnings_are_left() -> None:
     """Below the faintest probability nothing is followed, so a search ends."""
-    frontier = Frontier([0.0], Worth(trust=1.0, faintest=-1.0), 0.0, END, lambda line, answer: 0.0)
+    frontier = Frontier([0.0], Worth(trust=1.0, faintest=-1.0), NOTHING, END, lambda line, answer: 0.0)
     (root,) = frontier.take(1)
     frontier.put(root, [(1, -1.5), (2, -1.5)], Trie())
     assert frontier.exhausted

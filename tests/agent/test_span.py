@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swarmcode.agent.place import strange_words
-from swarmcode.agent.pointers import AnswerConstraint, Marks, Trie
+from swarmcode.agent.pointers import AnswerConstraint, Favour, Marks, Trie
 from swarmcode.agent.search import STRANGE_WORD
 from swarmcode.agent.span import SpanAgent
 from swarmcode.engine.llama import open_engine
@@ -23,7 +23,7 @@ from swarmcode.tree import Tree
 SOURCE = "def add(a, b):\n    # sums\n    return a - b  # here\n"
 MARKS = Marks.of(ScriptedEngine([], SPAN))
 
-THOUGHT_OF = -5.0
+THOUGHT_OF = -4.5
 """Small edits that the model does not think of score less."""
 
 Answers = dict[tuple[int, ...], float]
@@ -259,9 +259,11 @@ def test_the_constraint_lets_nothing_but_the_protocol_pass() -> None:
 
 
 def test_a_trie_knows_the_best_that_may_follow() -> None:
-    """The bonus of a beginning is the largest of the answers that begin so."""
-    trie = Trie.of([((1, 2, 0), 0.5), ((1, 3, 0), 2.0), ((4, 0), -1.0)])
-    assert (trie.bonus, trie[1].bonus, trie[1][2].bonus, trie[4][0].bonus) == (2.0, 2.0, 0.5, -1.0)
+    """What speaks for a beginning is the most that speaks for any answer that begins so."""
+    one, two, three = Favour(0.5, -9.0), Favour(2.0, -11.0), Favour(-1.0, -3.0)
+    trie = Trie.of([((1, 2, 0), one), ((1, 3, 0), two), ((4, 0), three)])
+    assert (trie.favour, trie[1].favour) == (Favour(2.0, -3.0), Favour(2.0, -9.0))
+    assert (trie[1][2].favour, trie[4][0].favour) == (one, three)
     assert trie[1].keys() == {2, 3}
 
 

@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from swarmcode.agent.pointers import Answer, Trie
+from swarmcode.agent.pointers import Answer, Favour, Trie
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """What the log of an answer's worth is made of, beside the suspicion of its line: a log-linear model of the chance
-    that it is the right one."""
+    """What the log of an answer's worth is made of, beside the suspicion of its line: the model's probability, to a
+    power and with the bonus of its kind, or what is known without the model, whichever is more."""
 
     trust: float
     """What a nat of the model's probability counts, more than 0."""
@@ -64,9 +64,9 @@ Finish = Callable[[int, Answer], float | None]
 class Frontier:
     """The unfinished answers about some lines, and the finished ones that wait for their turn."""
 
-    def __init__(self, weights: Sequence[float], worth: Worth, highest: float, end: int, finish: Finish) -> None:
-        """`weights`: of each line, the log of its suspicion; `highest`: the largest bonus that a listed answer can
-        have; `end`: the token that finishes an answer."""
+    def __init__(self, weights: Sequence[float], worth: Worth, highest: Favour, end: int, finish: Finish) -> None:
+        """`weights`: of each line, the log of its suspicion; `highest`: the most that can speak for a listed answer;
+        `end`: the token that finishes an answer."""
         self._weights = weights
         self._worth = worth
         self._end = end
@@ -134,13 +134,17 @@ class Frontier:
         cost = self._finish(node.line, node.answer)
         if cost is None:
             return
-        bonus = node.listed.bonus if node.listed is not None else self._worth.unlisted
-        score = self._weights[node.line] + self._worth.trust * node.logprob + bonus - cost
-        found = Found(line=node.line, answer=node.answer, score=score)
-        heapq.heappush(self._found, (-score, next(self._numbers), found))
+        favour = node.listed.favour if node.listed is not None else Favour(self._worth.unlisted)
+        found = Found(line=node.line, answer=node.answer, score=self._value(node, favour) - cost)
+        heapq.heappush(self._found, (-found.score, next(self._numbers), found))
 
     def _bound(self, node: Node) -> float:
         """What an unfinished answer can be worth at most."""
-        listed = node.listed.bonus if node.listed is not None else self._worth.unlisted
-        hope = max(listed, self._worth.unlisted) - (0.0 if node.answer else self._worth.unseen)
-        return self._weights[node.line] + self._worth.trust * node.logprob + hope
+        favour = Favour(self._worth.unlisted)
+        if node.listed is not None:
+            favour |= node.listed.favour
+        return self._value(node, favour) - (0.0 if node.answer else self._worth.unseen)
+
+    def _value(self, node: Node, favour: Favour) -> float:
+        told = self._worth.trust * node.logprob + favour.bonus
+        return self._weights[node.line] + max(told, favour.floor)

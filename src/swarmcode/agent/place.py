@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from swarmcode.agent.edits import Kind, Sight, edits, sight
-from swarmcode.agent.pointers import Answer, SpanPrompt, Speller, Trie
+from swarmcode.agent.pointers import Answer, Favour, SpanPrompt, Speller, Trie
 from swarmcode.agent.statement import can_follow
 from swarmcode.agent.window import cut
 from swarmcode.flow import Suspect
@@ -18,21 +18,22 @@ from swarmcode.tree import Tree
 _WORD = re.compile(r"[^\W\d]\w*")
 _PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
-BONUS: Mapping[Kind, float] = {
-    "swap": 1.7,
-    "one off": 1.0,
-    "negation": 0.7,
-    "order": 0.0,
-    "name": -0.2,
-    "owner": -0.5,
-    "constant": -0.7,
-    "condition": -0.1,
-    "slice": 0.0,
-    "result": -0.5,
-    "argument": -0.8,
-    "call": -0.6,
+FAVOUR: Mapping[Kind, Favour] = {
+    "swap": Favour(1.7, -4.3),
+    "one off": Favour(1.0, -5.1),
+    "negation": Favour(0.7, -3.4),
+    "order": Favour(0.0, -3.9),
+    "name": Favour(-0.2, -5.8),
+    "owner": Favour(-0.5, -7.0),
+    "constant": Favour(-0.7, -5.5),
+    "condition": Favour(-0.1, -5.9),
+    "slice": Favour(0.0, -6.5),
+    "result": Favour(-0.5, -6.8),
+    "argument": Favour(-0.8, -6.8),
+    "call": Favour(-0.6, -7.6),
 }
-"""Nats by which a small edit of its kind is likelier to be the right one than the model thinks."""
+"""What speaks for a small edit by its kind. Bonuses are fitted (`bench/calibrate.py`); floors are the log of how often
+one such edit of the faulty line is the right one, less 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Place:
     """Of the whole file."""
     prompt: SpanPrompt
     small: Trie
-    """Answers that are well-formed small edits of the line, with the bonus of their kind."""
+    """Answers that are well-formed small edits of the line, with what speaks for their kind."""
 
     def takes(self, line: str) -> bool:
         """Whether another line can stand in place of this one."""
@@ -63,7 +64,7 @@ def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
     if window is None or prompt is None:
         return None
     made = small_edits(suspect.path, text, prompt, speller)
-    small = Trie.of((answer, BONUS[kind]) for answer, kind in made.items())
+    small = Trie.of((answer, FAVOUR[kind]) for answer, kind in made.items())
     return Place(suspect=suspect, text=text, prompt=prompt, small=small)
 
 

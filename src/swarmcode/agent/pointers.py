@@ -91,26 +91,40 @@ class AnswerConstraint:
         return mask
 
 
+@dataclass(frozen=True, slots=True)
+class Favour:
+    """What speaks for an answer beside the model."""
+
+    bonus: float = float("-inf")
+    """Nats by which it is likelier than the model thinks."""
+    floor: float = float("-inf")
+    """Log of how likely it is in any case, whatever the model thinks."""
+
+    def __or__(self, other: "Favour") -> "Favour":
+        """The more favourable of both."""
+        return Favour(max(self.bonus, other.bonus), max(self.floor, other.floor))
+
+
 class Trie(dict[int, "Trie"]):
-    """Token -> what may follow it, over some answers that each have a bonus."""
+    """Token -> what may follow it, over some answers that are favoured."""
 
-    __slots__ = ("bonus",)
+    __slots__ = ("favour",)
 
-    def __init__(self, bonus: float = float("-inf")) -> None:
+    def __init__(self, favour: Favour = Favour()) -> None:
         super().__init__()
-        self.bonus = bonus
-        """The largest of the answers that begin so."""
+        self.favour = favour
+        """The most that speaks for any of the answers that begin so."""
 
     @classmethod
-    def of(cls, answers: Iterable[tuple[Sequence[int], float]]) -> "Trie":
-        """Of whole answers, each with its end mark and its bonus; none may begin another."""
+    def of(cls, answers: Iterable[tuple[Sequence[int], Favour]]) -> "Trie":
+        """Of whole answers, each with its end mark; none may begin another."""
         trie = cls()
-        for answer, bonus in answers:
+        for answer, favour in answers:
             node = trie
-            node.bonus = max(node.bonus, bonus)
+            node.favour |= favour
             for token in answer:
                 node = node.setdefault(token, cls())
-                node.bonus = max(node.bonus, bonus)
+                node.favour |= favour
         return trie
 
 
