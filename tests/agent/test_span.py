@@ -10,7 +10,7 @@ import pytest
 
 from swarmcode.agent.place import strange_words
 from swarmcode.agent.pointers import AnswerConstraint, Favour, Marks, Trie
-from swarmcode.agent.search import STRANGE_WORD
+from swarmcode.agent.search import HIGHEST, STRANGE_WORD
 from swarmcode.agent.span import SpanAgent
 from swarmcode.engine.llama import open_engine
 from swarmcode.engine.models import resolve
@@ -23,7 +23,8 @@ from swarmcode.tree import Tree
 SOURCE = "def add(a, b):\n    # sums\n    return a - b  # here\n"
 MARKS = Marks.of(ScriptedEngine([], SPAN))
 
-THOUGHT_OF = -4.5
+SUSPICION = 0.5
+THOUGHT_OF = HIGHEST.floor + math.log(SUSPICION) + 0.01
 """Small edits that the model does not think of score less."""
 
 Answers = dict[tuple[int, ...], float]
@@ -40,7 +41,7 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(root=tmp_path, files=frozenset({"m.py"}))
 
 
-def suspect(line: int, score: float = 0.5) -> Suspect:
+def suspect(line: int, score: float = SUSPICION) -> Suspect:
     return Suspect(path="m.py", symbol="add", start=line, end=line, score=score, evidence=())
 
 
