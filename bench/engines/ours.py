@@ -88,7 +88,7 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
     shape = work.shape
     model = models.describe(ours.model)
     profile = replace(model.profile, context=shape.context + 1)
-    room = llama.Room(agents=ours.agents or shape.agents, layout=ours.layout or None, threads=ours.threads)
+    room = llama.Room(agents=ours.agents or shape.agents, layout=ours.layout or None, exact=False, threads=ours.threads)
     backend = llama.LlamaBackend(replace(model, profile=profile), room, threading.Event())
     backend.ends = frozenset()
     clock, engine = Clock(llama.lib), BatchedEngine(backend, profile, drafting=ours.drafting)

@@ -111,6 +111,13 @@ def test_contexts_that_are_not_long_lie_in_streams_with_flash_attention() -> Non
     assert asked(roomy, context=4096, card=recurrent).layout == "unified"
 
 
+def test_short_contexts_need_no_exactness_where_speed_is_asked_for() -> None:
+    """Then they have flash attention, as longer ones do."""
+    wish = Wish(agents=10, context=512)
+    assert wish.settled(10**9).laid_out == "streams"
+    assert replace(wish, exact=False).settled(10**9).laid_out == "flash"
+
+
 def test_short_contexts_lie_in_streams() -> None:
     """With spare seats as far as memory allows, and one stream more for the companion; not for recurrent models."""
     found = asked(Host(memory=10**13), agents=10, context=512)

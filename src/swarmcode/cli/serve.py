@@ -145,7 +145,8 @@ async def _served(settings: Settings, bound: "socket.socket", key: str) -> int:
     if file is None:
         raise UsageError(f"{settings.model.name} is served already", "name a GGUF model with --model")
     agents = settings.swarm.agents
-    opening = open_engine(file, agents=agents, context=settings.model.context, threads=settings.model.threads)
+    given = settings.model
+    opening = open_engine(file, agents=agents, context=given.context, threads=given.threads, exact=False)
     engine = await interruptible(opening)
     try:
         place = url(bound)

@@ -12,7 +12,7 @@ Layout = Literal["streams", "flash", "unified"]
 """How sequences lie in the KV cache; `llama.py` says what each is."""
 
 STREAM_CONTEXT = 640
-"""Longest context, in tokens, for which `streams` is chosen."""
+"""Longest context, in tokens, for which `streams` is chosen where answers are to be exact."""
 FLASH_CONTEXT = 4096
 """Longest context, in tokens, for which `flash` is chosen. On a CPU, a hundred sequences that share nothing are several
 times faster that way, and those with 64 tokens of their own no slower behind heads of up to some two thousand."""
@@ -48,11 +48,14 @@ class Wish:
     """None: by the context and by memory."""
     cpu: bool = True
     """Whether a CPU computes it all."""
+    exact: bool = True
+    """Whether short sequences are to be computed as if they were alone, to the last bit, at the price of some speed."""
 
     def settled(self, room: int) -> "Wish":
         """With the layout that is chosen where `room` tokens are affordable."""
         roomy = (self.agents + SPARE_SEATS) * self.context <= room // FLASH_SHARE
-        flash = self.sharing and self.cpu and STREAM_CONTEXT < self.context <= FLASH_CONTEXT and roomy
+        brief = self.exact and self.context <= STREAM_CONTEXT
+        flash = self.sharing and self.cpu and not brief and self.context <= FLASH_CONTEXT and roomy
         return self if self.layout or not flash else replace(self, layout="flash")
 
     @property

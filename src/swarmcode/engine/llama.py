@@ -5,7 +5,8 @@ The KV cache has one of three layouts; all were measured with the embedded model
 - `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, and with
   the care that `ExactCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
   whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64 with the
-  embedded model; of weights with 32 bits a number the last digits differ). Chosen for sequences of some hundred tokens.
+  embedded model; of weights with 32 bits a number the last digits differ). Chosen for sequences of some hundred tokens
+  where that is asked for.
 - `flash`: as `streams`, with flash attention and without that care. A sequence is computed with its own cells alone:
   a hundred that share nothing take a fifth of the time that they take in one pool. Chosen while all streams fit.
 - `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention; steps are
@@ -70,6 +71,8 @@ class Room:
     """Tokens that a `unified` KV cache holds: the context and some thousand for each agent, as far as memory allows."""
     layout: Layout | None = None
     """By the context."""
+    exact: bool = True
+    """Whether short answers depend on nothing else in the batch, to the last bit; without, they come sooner."""
     threads: int = 0
     """As many as this process may use."""
 
@@ -81,6 +84,7 @@ async def open_engine(
     context: int = 0,
     cells: int = 0,
     layout: Layout | None = None,
+    exact: bool = True,
     threads: int = 0,
     drafting: bool = True,
 ) -> BatchedEngine:
@@ -90,7 +94,7 @@ async def open_engine(
     """
     if not 0 < agents <= budget.MAX_SEATS:
         raise UsageError(f"{agents} agents cannot run at once", f"ask for 1 to {budget.MAX_SEATS}")
-    room = Room(agents=agents, context=context, cells=cells, layout=layout, threads=threads)
+    room = Room(agents=agents, context=context, cells=cells, layout=layout, exact=exact, threads=threads)
     abandoned = threading.Event()
     open_backend = partial(LlamaBackend, model, room, abandoned)
     loading = asyncio.get_running_loop().run_in_executor(None, open_backend)
@@ -128,6 +132,7 @@ class LlamaBackend:
             sharing=sharing,
             layout=room.layout,
             cpu=not lib.llama_supports_gpu_offload(),
+            exact=room.exact,
         ).settled(affordable)
         self._layout: Layout = wish.laid_out
         try:
