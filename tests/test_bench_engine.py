@@ -312,3 +312,10 @@ def test_a_random_model_is_the_same_each_time_and_generates(part: Part, shape: A
     assert first.read_bytes() == second.read_bytes()
     work = part("engines.shapes").work(shape(), TEXT[:100])
     assert part("engines.ours").Ours(model=first, threads=1).run(work).generated == work.shape.answers
+
+
+def test_a_server_is_let_beyond_the_trained_context_only_where_it_must(part: Part) -> None:
+    """The embedded model was trained with less than the longest work here needs."""
+    model = part("swarmcode.engine.models").resolve("repair").path
+    assert part("engines.peers").longer(model, 128) == []
+    assert part("engines.peers").longer(model, 100_000) == ["--override-kv", "deepseek2.context_length=int:100000"]

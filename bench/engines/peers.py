@@ -21,6 +21,18 @@ from engines.outcome import Outcome
 from engines.processes import Lost
 from engines.serving import Tally, cells, serve
 from engines.shapes import Work
+from swarmcode.engine import gguf
+from swarmcode.errors import ModelError
+
+
+def longer(model: Path, context: int) -> list[str]:
+    """What lets a server go beyond the context that a model was trained with, as all other engines do by themselves."""
+    try:
+        header = gguf.read(model)
+    except ModelError:
+        return []  # the server says itself what is wrong with it
+    key = f"{header.text('general.architecture')}.context_length"
+    return ["--override-kv", f"{key}=int:{context}"] if header.number(key, context) < context else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +57,7 @@ class Server:
         argv = [str(self.program), "-m", str(self.model), "--host", "127.0.0.1", "--port", str(port), "--offline"]
         argv += ["-np", str(agents), "-cb", "-c", str(agents * cells(work.shape.context)), "--no-webui"]
         argv += ["-kvu" if self.unified else "-no-kvu", "-t", str(self.threads), "-tb", str(self.threads)]
+        argv += longer(self.model, cells(work.shape.context))
 
         async def ask(port: int, tally: Tally, agent: int, prompt: Sequence[int]) -> Said:
             body: dict[str, Any] = {

@@ -299,10 +299,10 @@ def test_hundreds_in_a_small_cache_are_as_alone(toy: Any) -> None:
 
 
 def test_a_cache_that_copies_the_wrong_seat_would_be_found_out(toy: Any, toy_cache: Any) -> None:
-    """The control of the two tests above: even where one copy in twenty goes astray."""
+    """The control of the two tests above: even where one copy in ten goes astray."""
     backend = toy(SMALL)
     backend.cache.capacity = replace(SMALL, cells=1000)  # it would complain of cells that should be shared
-    astray = Astray(toy_cache, SMALL, nth=20)
+    astray = Astray(toy_cache, SMALL, nth=10)
     pen = Pen(Leaky(backend, astray.take))
     weather(pen, 200, seed=5)
     assert astray.wrong > 3
