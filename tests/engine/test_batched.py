@@ -262,7 +262,7 @@ def test_guessed_tokens_change_no_answer(toy: Any, copies: bool) -> None:
         {"stop_tokens": (4,)},
     ]
     prompt = [1, 2, 3, 4, 5, 6, 7, 1, 3, 5, 7, 2, 4, 6] * 3
-    room = replace(ROOM, context=120)
+    room = replace(ROOM, context=120, running=4)  # there are no guesses for a crowd
     requests = [asking(prompt[: 20 + n % 9], n, n + 1, sampling=rules[n % 6], **limits[n // 6 % 6]) for n in range(36)]
 
     async def story(engine: BatchedEngine) -> tuple[list[tuple[Completion, ...]], int, int]:
