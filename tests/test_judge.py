@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from swarmcode.flow import Candidate, Verdict
-from swarmcode.judge import Bench, judge, prove
+from swarmcode.judge import GRACE, Bench, judge, prove
 from swarmcode.sandbox.pool import Pool
 from swarmcode.sandbox.process import ProcessSandbox
 from swarmcode.sandbox.protocol import Base, Limits, Toolchain
@@ -201,3 +201,25 @@ def test_a_test_that_is_flaky_is_not_held_against_a_candidate(base: Path, on_ben
     )
     verdict = on_bench(lambda bench: judge(bench, candidate(RIGHT), [FAILING]))
     assert (verdict.outcome, verdict.broke) == ("passed", set())
+
+
+def test_of_many_failing_tests_a_few_are_asked_first(base: Path, on_bench: Callable[..., Verdict]) -> None:
+    """A candidate that turns none of those is done with; one that does is tried against them all."""
+    (base / "test_many.py").write_text(
+        "import pytest\n\nfrom shop import total\n\n\n"
+        "@pytest.mark.parametrize('n', range(1, 31))\ndef test_sum(n):\n    assert total([n, 1]) == n + 1\n"
+    )
+    many = [f"test_many.py::test_sum[{n}]" for n in range(1, 31)]
+    right = on_bench(lambda bench: judge(bench, candidate(RIGHT), many))
+    assert right.outcome == "passed"
+    assert right.turned >= set(many)
+    wrong = on_bench(lambda bench: judge(bench, candidate(SHOP.replace("result -= price", "result *= price")), many))
+    assert (wrong.outcome, wrong.turned, wrong.still_failing) == ("failed", frozenset(), frozenset(many))
+
+
+def test_an_edit_that_never_ends_holds_its_box_for_seconds_alone(on_bench: Callable[..., Verdict]) -> None:
+    """Far less than a run of the suite may take."""
+    endless = SHOP.replace("result -= price", "while True: pass")
+    verdict = on_bench(lambda bench: judge(bench, candidate(endless), [FAILING]))
+    assert verdict.outcome != "passed"
+    assert verdict.seconds < GRACE

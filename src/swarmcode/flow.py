@@ -205,7 +205,7 @@ class Attempt:
     diff: str = ""
     """Unified diff, or empty."""
     score: float = float("-inf")
-    """Log-probability of the answer plus log of the suspicion: the order in which candidates are tried."""
+    """Log of how likely it is right, by the model and by the suspicion of its place: the likeliest is tried first."""
     steps: int = 1
     """Model calls, one after another."""
     usage: Usage = field(default_factory=Usage)
