@@ -229,6 +229,25 @@ def test_an_answer_and_what_it_cost() -> None:
     play(story())
 
 
+@pytest.mark.parametrize(
+    ("owner", "limits"),
+    [
+        *((owner, {"top_k": -1, "min_p": 0.0}) for owner in ("swarmcode", "llamacpp", "vllm", "sglang")),
+        *((owner, {}) for owner in ("openai", "system", "", None)),
+    ],
+)
+def test_no_limit_is_said_where_it_is_understood(owner: str | None, limits: dict[str, float]) -> None:
+    """A server that limits by default is told not to; a vendor is sent no field that it may not know."""
+
+    async def story() -> None:
+        async with serving(GOOD, models=listing("tiny", owned_by=owner)) as server, Story(server) as engine:
+            await told(engine, sampling=Sampling(max_tokens=9))
+        body = server.calls[0].body
+        assert {name: body[name] for name in ("top_k", "min_p") if name in body} == limits
+
+    play(story())
+
+
 def test_a_completion_for_each_seed() -> None:
     """In their order, one request each, with the switch for reasoning as it was asked for."""
 

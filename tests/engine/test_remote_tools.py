@@ -13,6 +13,7 @@ from swarmcode.dialect.prompt import Speech
 from swarmcode.dialect.reading import parse
 from swarmcode.engine.protocol import Request, Sampling
 from swarmcode.engine.remote import wire
+from swarmcode.engine.remote.address import Endpoint
 from swarmcode.engine.remote.chat import TEMPLATE, Conversation, conversation
 from swarmcode.engine.remote.faults import Fault
 from swarmcode.engine.remote.listen import Heard
@@ -40,7 +41,9 @@ def body(model: str = "tiny", *refused: str) -> dict[str, Any]:
     dialect = wire.Dialect()
     for name in refused:
         dialect.refuse(name, 0)
-    return wire.body(model, carried(), Request(prompt=(), sampling=Sampling()), 0, dialect)
+    return wire.body(
+        Endpoint(url="http://localhost/v1", model=model), carried(), Request(prompt=(), sampling=Sampling()), 0, dialect
+    )
 
 
 def test_a_conversation_comes_out_as_it_went_in() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from swarmcode.engine.models import describe
 from swarmcode.engine.protocol import Completion, Request, Sampling, Segment
 from swarmcode.engine.remote.address import endpoints
 from swarmcode.engine.remote.engine import open_remote
+from swarmcode.engine.scripted import CHAT, ScriptedEngine
 
 
 @pytest.mark.model
@@ -27,7 +29,6 @@ def test_our_own_remote_engine(serve_model: Any, chat_gguf: Path) -> None:
 
         def asking(profile: Any, *seeds: int, tokens: int = 24, **changes: Any) -> Request:
             prompt = segments(profile.chat_template, [say], thinking=False)
-            # All of it is said: what a client leaves out is as the model's publisher recommends.
             sampling = Sampling(temperature=0.75, top_k=60, top_p=0.875, min_p=0.0625, max_tokens=tokens)
             return Request(prompt=prompt, sampling=sampling, seeds=seeds, **changes)
 
@@ -52,6 +53,26 @@ def test_our_own_remote_engine(serve_model: Any, chat_gguf: Path) -> None:
             await remote.close()
 
     serve_model(describe(chat_gguf, name="tiny"), story, context=512)
+
+
+@pytest.mark.parametrize("asked", [Sampling(max_tokens=9), Sampling(top_k=3, min_p=0.25, max_tokens=9)])
+def test_no_limit_is_no_limit_over_the_wire(serve: Any, asked: Sampling) -> None:
+    """What an agent asks for is what is drawn by, whatever the publisher of the model recommends."""
+    recommended = Sampling(temperature=0.6, top_p=0.9, top_k=20, min_p=0.05)
+    template = "{% for m in messages %}{{ m.content }}{% endfor %}"
+    profile = replace(CHAT, name="tiny", chat_template=template, sampling=recommended)
+    engine = ScriptedEngine(["fine"], profile=profile)
+
+    async def story(address: str) -> None:
+        remote = await open_remote(endpoints(address, {}))
+        try:
+            say = segments(remote.profile.chat_template, [Message(role="user", content="hello")], thinking=False)
+            await remote.complete(Request(prompt=say, sampling=asked))
+        finally:
+            await remote.close()
+
+    serve(engine, story)
+    assert engine.requests[0].sampling == asked
 
 
 def _cost(completions: tuple[Completion, ...]) -> list[int]:

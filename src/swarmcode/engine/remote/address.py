@@ -48,6 +48,8 @@ class Endpoint:
     """Requests at once, at most."""
     context: int = 0
     """Tokens of prompt and answer; 0: what the endpoint says."""
+    owner: str = ""
+    """Of the model, by the endpoint's word: servers put their own name here, vendors theirs; empty: it does not say."""
     price: Price | None = None
     key: str = field(default="", repr=False)
     """Empty: it needs none."""

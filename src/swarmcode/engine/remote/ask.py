@@ -60,7 +60,7 @@ class Answered:
 async def ask(seat: Seat, said: Conversation, request: Request, seed: int, patience: Patience) -> Answered:
     """One answer. Raises `Fault`, `Unsupported` where the endpoint has to be asked otherwise, and `UsageError` where it
     refuses the request for what it is."""
-    body = wire.body(seat.endpoint.model, said, request, seed, seat.dialect)
+    body = wire.body(seat.endpoint, said, request, seed, seat.dialect)
     forms = {name: seat.dialect.refused(name) for name in wire.OPTIONAL}
     heard = Heard(most=request.sampling.max_tokens, stop=tuple(stop for stop in request.stop if stop))
     began, rest = time.monotonic(), None

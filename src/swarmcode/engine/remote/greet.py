@@ -28,9 +28,9 @@ async def introduced(endpoint: Endpoint, client: Client) -> Endpoint:
     the one that was named. Raises `Fault`."""
     listed = await _asked(client, "/models", Models)
     named = _named(endpoint, client, listed)
-    contexts = [model.context for model in listed.data if model.id == named] if listed else []
-    context = endpoint.context or next(iter(contexts), 0) or await _props(endpoint, client)
-    return replace(endpoint, model=named, context=context)
+    told = next((model for model in listed.data if model.id == named), None) if listed else None
+    context = endpoint.context or (told.context if told else 0) or await _props(endpoint, client)
+    return replace(endpoint, model=named, context=context, owner=(told.owned_by or "") if told else "")
 
 
 def _named(endpoint: Endpoint, client: Client, listed: Models | None) -> str:

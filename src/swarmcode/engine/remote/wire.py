@@ -16,7 +16,8 @@ from swarmcode.dialect.kimi import KIMI
 from swarmcode.dialect.messages import Message
 from swarmcode.dialect.prompt import in_words
 from swarmcode.engine.families import family
-from swarmcode.engine.protocol import Request
+from swarmcode.engine.protocol import Request, Sampling
+from swarmcode.engine.remote.address import Endpoint
 from swarmcode.engine.remote.chat import Conversation
 from swarmcode.engine.remote.faults import Fault
 
@@ -39,6 +40,11 @@ STRANGE = frozenset({"chat_template_kwargs", "stream_options", "logprobs", "min_
 """What is given up first where an endpoint refuses a request without saying why."""
 UNMISTAKABLE = STRANGE | {"response_format"}
 """What a complaint can mean nothing else by; some endpoints call a request that they cannot read a fault of theirs."""
+SERVERS = frozenset({"swarmcode", "llamacpp", "vllm", "sglang"})
+"""Owners of models that take `top_k` and `min_p`, and put defaults that limit in the place of those left out:
+llama-server 40 and 0.05, the others what the model's publisher recommends."""
+_NO_TOP_K = -1
+"""No limit, for all of `SERVERS`; 0 says the same to most of them, and is refused by older ones of vLLM and SGLang."""
 _LARGEST_SEED = (1 << 31) - 1
 """Some endpoints read a seed as 32 bits with a sign."""
 _MOST_TOKENS = 1 << 31
@@ -73,9 +79,9 @@ class Dialect:
         return next(named, "") or next((name for name in sent if guess and name in STRANGE), "")
 
 
-def body(model: str, said: Conversation, request: Request, seed: int, dialect: Dialect) -> dict[str, Any]:
+def body(endpoint: Endpoint, said: Conversation, request: Request, seed: int, dialect: Dialect) -> dict[str, Any]:
     """A request for one answer, without what the endpoint is known not to know."""
-    sampling = request.sampling
+    model, sampling = endpoint.model, request.sampling
     fields: dict[str, Any] = {
         "model": model,
         "messages": _messages(model, said, native=not dialect.refused("tools")),
@@ -88,10 +94,7 @@ def body(model: str, said: Conversation, request: Request, seed: int, dialect: D
         "seed": seed & _LARGEST_SEED,
         "chat_template_kwargs": {"thinking": said.thinking, "enable_thinking": said.thinking},
     }
-    if sampling.top_k:
-        fields["top_k"] = sampling.top_k
-    if sampling.min_p:
-        fields["min_p"] = sampling.min_p
+    fields |= _limits(sampling, known=endpoint.owner in SERVERS)
     if said.tools:
         fields["tools"] = [tool.declared for tool in said.tools]
     if request.stop:
@@ -102,6 +105,18 @@ def body(model: str, said: Conversation, request: Request, seed: int, dialect: D
     if dialect.refused("max_tokens"):
         kept["max_completion_tokens"] = sampling.max_tokens
     return kept
+
+
+def _limits(sampling: Sampling, *, known: bool) -> dict[str, Any]:
+    """The two limits that OpenAI does not have. That there is none is said to a known server alone: a vendor's own
+    default is no limit, and one that knows no such field must not be sent it for nothing. Not covered: a known server
+    behind a proxy that tells another owner, which then limits as it does by default."""
+    limits: dict[str, Any] = {}
+    if sampling.top_k or known:
+        limits["top_k"] = sampling.top_k or _NO_TOP_K
+    if sampling.min_p or known:
+        limits["min_p"] = sampling.min_p
+    return limits
 
 
 def _messages(model: str, said: Conversation, *, native: bool) -> list[dict[str, Any]]:
@@ -250,6 +265,7 @@ class _Meta(BaseModel):
 
 class _Model(BaseModel):
     id: str = Field(max_length=1000)
+    owned_by: str | None = Field(default=None, max_length=1000)
     max_model_len: Count | None = None
     context_length: Count | None = None
     context_window: Count | None = None
