@@ -30,7 +30,7 @@ ONLY_IN = {
     "llama_cpp": "engine/llama.py",
     "docker": "sandbox/docker.py",
     "git": "gitdir.py",
-    "huggingface_hub": "engine/pull.py",
+    "huggingface_hub": "engine/hub.py",
     "httpx": "engine/remote/client.py",
     "tenacity": "engine/remote/engine.py",
     "tree_sitter_language_pack": "syntax.py",

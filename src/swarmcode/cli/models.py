@@ -146,18 +146,18 @@ def pull_(
 
     Its checksum is verified, and it is given a name. A download that broke off goes on when it is called again.
     """
-    from swarmcode.engine import models, pull, registry
+    from swarmcode.engine import hub, models, offer, pull, registry
 
     home, endpoint = _home(), os.environ.get("HF_ENDPOINT") or None
-    want = pull.wanted(model)
+    want = offer.wanted(model)
     if name:
         registry.checked_name(name)
-    offer = pull.choose(want, pull.ask(want, endpoint))
-    called = name or registry.name_for(Path(offer.files[0].name))
-    _check_free(called, pull.target(offer, home))
-    say(f"{offer.source}: {_bytes(offer.size)} in {counted(len(offer.files), 'file')}")
+    chosen = offer.choose(want, hub.ask(want, endpoint))
+    called = name or registry.name_for(Path(chosen.files[0].name))
+    _check_free(called, pull.target(chosen, home))
+    say(f"{chosen.source}: {_bytes(chosen.size)} in {counted(len(chosen.files), 'file')}")
     try:
-        place = _fetched(offer, home, endpoint)
+        place = _fetched(chosen, home, endpoint)
     except KeyboardInterrupt:
         say("swarmcode: interrupted; called again, it goes on where it stopped")
         raise
@@ -166,7 +166,7 @@ def pull_(
     except ModelError as error:
         error.hint = f"{error.hint}; its files are in {place.parent}"
         raise
-    _register(registry.Entry(name=called, path=place, added=registry.now(), source=offer.source))
+    _register(registry.Entry(name=called, path=place, added=registry.now(), source=chosen.source))
 
 
 def _fetched(offer: Any, home: Path, endpoint: str | None) -> Path:
