@@ -2,20 +2,16 @@
 
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from swarmcode.cli.boundary import say
+from swarmcode.cli.table import byte_size, show_table
 from swarmcode.config import state_home
 from swarmcode.errors import ModelError, SwarmcodeError, UsageError
 from swarmcode.report.terminal import counted, one_line
-
-LONGEST_CELL = 4096
-"""Characters: that of a path."""
 
 app = typer.Typer(
     help="Names models, fetches them, and says what each is and whether it fits this machine.",
@@ -53,67 +49,17 @@ def list_(as_json: AsJson = False) -> None:
 
     `*` marks the one that is used where neither a flag nor a setting names one.
     """
+    from swarmcode.cli.model_facts import HEAD, listed, told
     from swarmcode.engine import registry
 
-    known = registry.load(_home())
-    models = [_told(name, known) for name in (registry.EMBEDDED, *(entry.name for entry in known.entries))]
+    home = _home()
+    known = registry.load(home)
+    names = (registry.EMBEDDED, *(entry.name for entry in known.entries))
+    models = [told(name, known, home) for name in names]
     if as_json:
         typer.echo(json.dumps({"default": known.default, "models": models}, indent=2))
         return
-    head = ("", "name", "agents", "architecture", "parameters", "quantization", "size", "context")
-    _table([head, *(_row(model) for model in models)])
-
-
-def _told(name: str, known: Any) -> dict[str, Any]:
-    """What is said of a model, in JSON or in a row; what is wrong with it, where its file cannot be used."""
-    from swarmcode.engine import card, models
-
-    told: dict[str, Any] = {"name": name, "default": name == known.default}
-    entry = known.find(name)
-    if entry is not None:
-        told |= {"path": str(entry.path), "added": entry.added, "source": entry.source}
-        told |= {"adapter": str(entry.adapter)} if entry.adapter else {}
-    try:
-        model = models.resolve(name, _home())
-        read = card.read(model.path)
-    except ModelError as error:
-        gone = entry is not None and not entry.path.is_file()
-        return told | {"error": "its file is gone" if gone else error.message}
-    about = asdict(read)
-    del about["layer_weights"]
-    return told | {
-        "path": str(model.path),
-        "protocols": list(model.profile.protocols),
-        "plans": model.profile.plans,
-        "family": model.profile.family,
-        "dialect": model.profile.dialect,
-        "thinking_switch": model.profile.switch,
-        "sampling": {
-            name: asdict(sampling)
-            for name, sampling in (("instant", model.profile.sampling), ("thinking", model.profile.reasoning))
-            if sampling
-        },
-        "context": model.profile.context,
-        "kv_bytes_per_token": model.cell_bytes,
-        **about,
-    }
-
-
-def _row(model: dict[str, Any]) -> tuple[str, ...]:
-    mark = "*" if model["default"] else ""
-    if "error" in model:
-        return (mark, model["name"], model["error"])
-    experts = f" ({_count(model['active'])} active)" if model["experts"] else ""
-    return (
-        mark,
-        model["name"],
-        ", ".join(model["protocols"]),
-        model["architecture"],
-        _count(model["parameters"]) + experts,
-        _quantized(model),
-        _bytes(model["size"]),
-        f"{model['context']:,}",
-    )
+    show_table([HEAD, *(listed(model) for model in models)])
 
 
 @app.command("add")
@@ -155,7 +101,7 @@ def pull_(
     chosen = offer.choose(want, hub.ask(want, endpoint))
     called = name or registry.name_for(Path(chosen.files[0].name))
     _check_free(called, pull.target(chosen, home))
-    say(f"{chosen.source}: {_bytes(chosen.size)} in {counted(len(chosen.files), 'file')}")
+    say(f"{chosen.source}: {byte_size(chosen.size)} in {counted(len(chosen.files), 'file')}")
     try:
         place = _fetched(chosen, home, endpoint)
     except KeyboardInterrupt:
@@ -216,66 +162,15 @@ def _register(entry: Any) -> None:
 @app.command("show")
 def show(name: Name, as_json: AsJson = False) -> None:
     """Says what a model is."""
-    from swarmcode.engine import card, models, registry
+    from swarmcode.cli.model_facts import card_of, told
+    from swarmcode.engine import models, registry
 
-    model = models.resolve(name, _home())
+    home = _home()
+    model = models.resolve(name, home)
     if as_json:
-        known = registry.load(_home())
-        typer.echo(json.dumps(_told(name, known), indent=2))
+        typer.echo(json.dumps(told(name, registry.load(home), home), indent=2))
         return
-    read, profile = card.read(model.path), model.profile
-    total = sum(read.quantization.values()) or 1
-    shares = ", ".join(f"{kind} {100 * share / total:.0f}%" for kind, share in read.quantization.items())
-    experts = f"{read.experts} a layer, {read.experts_used} used for a token" if read.experts else "none: it is dense"
-    _table(
-        [
-            ("name", profile.name),
-            ("architecture", read.architecture),
-            ("parameters", _count(read.parameters) + (f", {_count(read.active)} active" if read.experts else "")),
-            ("experts", experts),
-            ("layers", str(read.layers)),
-            ("quantization", f"{read.file_type}: {shares}" if read.file_type else shares),
-            ("size on disk", f"{_bytes(read.size)} in {counted(read.files, 'file')}"),
-            (
-                "trained context",
-                f"{read.trained_context:,} tokens" if read.trained_context else "its file does not say",
-            ),
-            ("used context", f"{profile.context:,} tokens at most"),
-            ("chat template", "yes" if read.template else "no"),
-            ("agent protocols", ", ".join(profile.protocols) + (", and it plans" if profile.plans else "")),
-            *_habits(profile),
-            ("KV cache", f"{_bytes(model.cell_bytes)} a token, at most"),
-            *([("adapter", _adapted(model))] if model.adapter else []),
-            ("path", str(model.path)),
-        ]
-    )
-
-
-def _adapted(model: Any) -> str:
-    from swarmcode.engine import adapter
-
-    told = adapter.read(model.adapter, model.path, model.profile.name)
-    return f"{told.name}, of {counted(told.weights, 'weight')}, alpha {told.alpha:g}: {model.adapter}"
-
-
-def _habits(profile: Any) -> list[tuple[str, str]]:
-    """How an instruction-tuned model is spoken with."""
-    if not profile.chat_template:
-        return []
-    return [
-        ("family", profile.family or "none that is known"),
-        ("tool calls", f"in the form of {profile.dialect}" if profile.dialect else "its template shows none"),
-        ("thoughts", f"turned on by {profile.switch}" if profile.switch else "cannot be turned on or off"),
-        ("sampling", _sampled(profile.sampling)),
-        *([("with thoughts", _sampled(profile.reasoning))] if profile.reasoning else []),
-        *([("ends its turns", " ".join(profile.stops))] if profile.stops else []),
-    ]
-
-
-def _sampled(sampling: Any) -> str:
-    limits = {"top-k": sampling.top_k, "top-p": sampling.top_p if sampling.top_p < 1 else 0, "min-p": sampling.min_p}
-    told = [f"temperature {sampling.temperature:g}", *(f"{name} {value:g}" for name, value in limits.items() if value)]
-    return f"{', '.join(told)}, {sampling.max_tokens:,} tokens at most"
+    show_table(card_of(model))
 
 
 @app.command("remove")
@@ -341,6 +236,7 @@ def fit_(
     And how it would lie in memory: the KV cache and its layout, and what could go to a GPU. Exit code 0 if it fits
     with nothing cut, else 1.
     """
+    from swarmcode.cli.model_facts import fitted
     from swarmcode.engine import budget, card, machine, models
     from swarmcode.engine.fit import Host, fit
 
@@ -354,70 +250,6 @@ def fit_(
     wish = budget.Wish(agents=agents, context=context or model.profile.context)
     found = fit(read, model.profile.context, model.cell_bytes, host, wish)
     unused = [gpu.name for gpu in machine.cards()] if not gpus else []
-    _table(_fit_rows(found, read, host, wish, unused))
+    show_table(fitted(found, read, host, wish, unused))
     if not found.fits:
         raise typer.Exit(SwarmcodeError.exit_code)
-
-
-def _fit_rows(found: Any, read: Any, host: Any, wish: Any, unused: list[str]) -> list[tuple[str, str]]:
-    from swarmcode.engine import machine
-
-    kept = "read from disk again and again: more than memory holds" if found.mapped else "mapped, and kept in memory"
-    rows = [
-        ("fits", "yes" if found.fits else f"no: {found.why}"),
-        ("asked for", f"{counted(wish.agents, 'agent')} with up to {wish.context:,} tokens each"),
-        ("memory", f"{_bytes(host.memory)} free, {counted(machine.cpus(), 'core')}"),
-        ("weights", f"{_bytes(read.size)}, {kept}"),
-        ("layout", found.layout),
-    ]
-    if found.capacity is None:
-        rows.append(("KV cache", "none: swarmcode would refuse to open the model"))
-    else:
-        rows += [
-            ("KV cache", f"{_bytes(found.kv_bytes)} for {found.capacity.cells:,} tokens"),
-            ("sequences", f"{found.capacity.context:,} tokens at most"),
-            ("all full", f"{counted(found.full, 'agent')} at once, where nothing is shared; others wait"),
-        ]
-    rows.append(("most agents", f"{found.most_agents} with {found.context:,} tokens each"))
-    host_memory = "in host memory, like all else" if read.experts else "none: it is dense"
-    if found.placement is not None:
-        placed = found.placement
-        rows.append(("GPU", f"{_bytes(host.gpu_memory)} free on {counted(host.gpus, 'card')}"))
-        rows.append(("GPU layers", f"{placed.gpu_layers} of {read.layers + 1} would fit"))
-        beside = "in host memory, all else on the GPU" if placed.experts_on_host else "with their layers"
-        rows.append(("experts", beside if read.experts else host_memory))
-    else:
-        built = f"none used: llama.cpp was built without support for {unused[0]}" if unused else "none"
-        rows += [("GPU", built), ("GPU layers", "0"), ("experts", host_memory)]
-    return rows
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Columns as wide as they must be; the last is free, and so is the last cell of a row that is shorter."""
-    shown = [tuple(one_line(cell, LONGEST_CELL) for cell in row) for row in rows]
-    whole = [row for row in shown if len(row) == len(shown[0])]
-    widths = [max(len(row[column]) for row in whole) for column in range(len(shown[0]))]
-    widths[1] = max(len(row[1]) for row in shown) if len(widths) > 2 else widths[1]
-    for row in shown:
-        cells = [cell if at == len(row) - 1 else cell.ljust(widths[at]) for at, cell in enumerate(row)]
-        typer.echo("  ".join(cells).rstrip())
-
-
-def _quantized(model: dict[str, Any]) -> str:
-    return str(model["file_type"] or next(iter(model["quantization"]), "?"))
-
-
-def _count(number: int) -> str:
-    """`1.0T`, `32B`, `12M`."""
-    for unit, size in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return str(number)
-
-
-def _bytes(number: float) -> str:
-    """`13.1 MB`: powers of a thousand, as publishers count."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= size:
-            return f"{number / size:.1f} {unit}"
-    return f"{number:.0f} B"
