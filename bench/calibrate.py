@@ -31,7 +31,7 @@ from swarmcode.agent.edits import KINDS, Kind
 from swarmcode.agent.place import FAVOUR, Place, place_of, small_edits
 from swarmcode.agent.pointers import Speller
 from swarmcode.agent.search import WORTH, expansion
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import resolve
 from swarmcode.engine.protocol import Engine
 from swarmcode.flow import Suspect

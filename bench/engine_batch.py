@@ -31,10 +31,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmcode.engine import llama, machine
+from swarmcode.engine import machine
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.cache import Trim
+from swarmcode.engine.llama.backend import LlamaBackend, Room
+from swarmcode.engine.llama.engine import open_engine
+from swarmcode.engine.llama.library import lib
 from swarmcode.engine.models import ModelFile, resolve
 from swarmcode.engine.protocol import Request, Sampling, Segment
 from swarmcode.engine.sampling import Pick, draw
@@ -63,8 +66,8 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._decode: Callable[..., int] = llama.lib.llama_decode
-        llama.lib.llama_decode = self
+        self._decode: Callable[..., int] = lib.llama_decode
+        lib.llama_decode = self
 
     def __call__(self, *arguments: Any) -> int:
         began = time.perf_counter()
@@ -101,7 +104,7 @@ class Alone:
     """One sequence at a time."""
 
     def __init__(self, model: ModelFile) -> None:
-        self._backend = llama.LlamaBackend(model, llama.Room(agents=1, layout="unified"), threading.Event())
+        self._backend = LlamaBackend(model, Room(agents=1, layout="unified"), threading.Event())
         self._held: list[int] = []
 
     def answer(self, request: Request) -> tuple[tuple[int, ...], Usage]:
@@ -216,7 +219,7 @@ def ratio(slow: list[Round], fast: list[Round]) -> str:
 
 async def main(options: argparse.Namespace) -> None:
     model, clock = resolve("repair"), Clock()
-    engine = await llama.open_engine(model, agents=options.requests, layout=options.layout)
+    engine = await open_engine(model, agents=options.requests, layout=options.layout)
     await together(engine, work(engine, 1_000_000, options.prompts, options.requests), clock)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     alone = Alone(model)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swarmcode.engine.batched import BatchedEngine
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import resolve
 from swarmcode.engine.protocol import Request, Sampling, Segment
 

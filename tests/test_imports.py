@@ -27,7 +27,7 @@ LAYERS = (
 
 STAGES = ("plan", "swarm", "judge", "merge")
 ONLY_IN = {
-    "llama_cpp": "engine/llama.py",
+    "llama_cpp": "engine/llama/library.py",
     "docker": "sandbox/docker.py",
     "git": "gitdir.py",
     "huggingface_hub": "engine/hub.py",

@@ -81,17 +81,19 @@ def measure(ours: Ours, work: Work) -> Outcome:
 
 
 async def _measure(ours: Ours, work: Work) -> Outcome:
-    from swarmcode.engine import llama, models
+    from swarmcode.engine import models
     from swarmcode.engine.batched import BatchedEngine
+    from swarmcode.engine.llama.backend import LlamaBackend, Room
+    from swarmcode.engine.llama.library import lib
     from swarmcode.engine.protocol import Request, Sampling, Segment
 
     shape = work.shape
     model = models.describe(ours.model)
     profile = replace(model.profile, context=shape.context + 1)
-    room = llama.Room(agents=ours.agents or shape.agents, layout=ours.layout or None, exact=False, threads=ours.threads)
-    backend = llama.LlamaBackend(replace(model, profile=profile), room, threading.Event())
+    room = Room(agents=ours.agents or shape.agents, layout=ours.layout or None, exact=False, threads=ours.threads)
+    backend = LlamaBackend(replace(model, profile=profile), room, threading.Event())
     backend.ends = frozenset()
-    clock, engine = Clock(llama.lib), BatchedEngine(backend, profile, drafting=ours.drafting)
+    clock, engine = Clock(lib), BatchedEngine(backend, profile, drafting=ours.drafting)
     sampling = Sampling(temperature=shape.temperature, max_tokens=shape.generated)
 
     prefilled = 0

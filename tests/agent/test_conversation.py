@@ -8,7 +8,7 @@ import pytest
 from swarmcode.agent.conversation import LEAST_ANSWER, Conversation
 from swarmcode.agent.tools import TOOLS
 from swarmcode.dialect.messages import Message
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import resolve
 from swarmcode.engine.protocol import Sampling
 

@@ -12,7 +12,7 @@ from swarmcode.agent.place import strange_words
 from swarmcode.agent.pointers import AnswerConstraint, Favour, Marks, Trie
 from swarmcode.agent.search import HIGHEST, STRANGE_WORD
 from swarmcode.agent.span import SpanAgent
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import resolve
 from swarmcode.engine.protocol import Completion, Profile, Request, SpanFormat
 from swarmcode.engine.scripted import CHAT, SPAN, ScriptedEngine

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swarmcode.engine import registry
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import ModelFile, adapted, describe, resolve
 from swarmcode.engine.protocol import Request, Sampling, Segment
 from swarmcode.errors import ModelError

@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.batched import BatchedEngine
+from swarmcode.engine.budget import Layout
 from swarmcode.engine.cache import Change, Copy, Trim
-from swarmcode.engine.llama import Layout, LlamaBackend, Room
+from swarmcode.engine.llama.backend import LlamaBackend, Room
 from swarmcode.engine.models import ModelFile, describe, resolve
 from swarmcode.engine.protocol import Completion, Profile, Request, Sampling, Segment
 from swarmcode.engine.step import Capacity, Read, Step

@@ -16,7 +16,8 @@ import pytest
 from numpy.typing import NDArray
 
 from swarmcode.engine.batched import BatchedEngine
-from swarmcode.engine.llama import Layout, LlamaBackend, Room
+from swarmcode.engine.budget import Layout
+from swarmcode.engine.llama.backend import LlamaBackend, Room
 from swarmcode.engine.models import describe
 from swarmcode.engine.protocol import Completion, Profile, Request, Sampling, Segment
 from swarmcode.engine.step import Capacity, Step

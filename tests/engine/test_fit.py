@@ -196,7 +196,7 @@ def test_the_arithmetic_holds_everywhere(
 @pytest.mark.parametrize(("agents", "context", "streams"), [(3, 512, True), (100, 256, True), (5, 4096, False)])
 def test_the_engine_opens_what_was_foretold(chat_gguf: Path, agents: int, context: int, streams: bool) -> None:
     """The same seats, cells and layout, for the embedded model and for one that chats."""
-    from swarmcode.engine.llama import LlamaBackend, Room
+    from swarmcode.engine.llama.backend import LlamaBackend, Room
 
     file = resolve("repair") if streams else describe(chat_gguf)
     wish = Wish(agents=agents, context=context)

@@ -15,7 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from swarmcode.engine.batched import BatchedEngine
-from swarmcode.engine.llama import Layout, LlamaBackend, Room, open_engine
+from swarmcode.engine.budget import Layout
+from swarmcode.engine.llama.backend import LlamaBackend, Room
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import ModelFile, describe, resolve
 from swarmcode.engine.protocol import Completion, Request, Sampling, Segment
 from swarmcode.engine.step import Read, Step

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from swarmcode.engine.llama import Layout, open_engine
+from swarmcode.engine.budget import Layout
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import describe
 
 REQUESTS = 1000

@@ -15,7 +15,7 @@ from swarmcode.dialect.messages import Message
 from swarmcode.dialect.reading import parse
 from swarmcode.dialect.spelling import Speller
 from swarmcode.dialect.template import segments
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import describe
 
 CALL, THINK = 259, 260

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from swarmcode.engine.llama import open_engine
+from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.protocol import StreamingEngine
 from swarmcode.serve.app import Application

@@ -59,7 +59,7 @@ async def open_model(
         for line in remote.warnings:
             note(line)
         return remote
-    from swarmcode.engine.llama import open_engine
+    from swarmcode.engine.llama.engine import open_engine
 
     # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
     threads = settings.model.threads or max(1, cpus() // 2)

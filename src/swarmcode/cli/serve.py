@@ -136,7 +136,7 @@ def _bound(host: str, port: int, key: str) -> "socket.socket":
 async def _served(settings: Settings, bound: "socket.socket", key: str) -> int:
     """Loads the model and serves it until a signal comes; which one."""
     from swarmcode.cli.engines import choose_model
-    from swarmcode.engine.llama import open_engine
+    from swarmcode.engine.llama.engine import open_engine
     from swarmcode.serve.app import Application
     from swarmcode.serve.guard import Guard
     from swarmcode.serve.run import Listener, url
