@@ -14,7 +14,7 @@ import pytest
 from swarmcode.engine.scripted import CHAT, ScriptedEngine
 from swarmcode.errors import SandboxUnavailable, UsageError
 from swarmcode.events import Event, Planned
-from swarmcode.flow import Issue, Report
+from swarmcode.flow import Baseline, Issue, Report
 from swarmcode.plan import Effort
 from swarmcode.repo import take
 from swarmcode.route import ModeChoice
@@ -43,10 +43,11 @@ def call(name: str, **arguments: Any) -> str:
 class Stage:
     """A repository, a model that says its lines, and a kind of sandbox."""
 
-    def __init__(self, folder: Path, kind: str = "process") -> None:
+    def __init__(self, folder: Path, kind: str = "process", known: Baseline | None = None) -> None:
         self.repo = folder / "repo"
         self.folder = folder
         self.kind = kind
+        self.known = known
         self.events: list[Event] = []
         self.engine = ScriptedEngine([])
         for path, text in FILES.items():
@@ -77,6 +78,7 @@ class Stage:
             workers=1,
             seed=0,
             sandbox=self.kind,
+            known_baseline=self.known,
         )
         try:
             return await solve(task, self.engine, pool, self.events.append)
@@ -97,6 +99,15 @@ def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     except SandboxUnavailable as error:
         pytest.skip(error.message)
     return Stage(tmp_path, request.param)
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Baseline:
+    """How the suite stands, measured once for the tests of what comes after: most of a story's test runs are these."""
+    baseline = Stage(tmp_path_factory.mktemp("known")).play(*["I give up."] * 3).baseline
+    assert baseline is not None
+    assert baseline.failing == (TEST,)
+    return baseline
 
 
 async def _there(kind: str) -> None:
@@ -128,9 +139,9 @@ def test_an_agent_finds_mends_and_proves(stage: Stage) -> None:
     assert (stage.repo / "shop/rate.py").read_text() == FILES["shop/rate.py"]
 
 
-def test_tests_and_what_steers_them_cannot_be_changed(tmp_path: Path) -> None:
+def test_tests_and_what_steers_them_cannot_be_changed(tmp_path: Path, known: Baseline) -> None:
     """Nor anything outside: the way to a green suite leads through the code."""
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, known=known)
     report = stage.play(
         call("strreplace", path="test_shop.py", old="== 3", new="== 6"),
         call("createfile", path="conftest.py", text="def pytest_pyfunc_call(): return True"),
@@ -146,9 +157,9 @@ def test_tests_and_what_steers_them_cannot_be_changed(tmp_path: Path) -> None:
     assert "no path inside the repository" in stage.heard(3)
 
 
-def test_code_that_kills_the_run_is_told_of(tmp_path: Path) -> None:
+def test_code_that_kills_the_run_is_told_of(tmp_path: Path, known: Baseline) -> None:
     """The agent hears that its tests did not end, and goes on."""
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, known=known)
     report = stage.play(
         call("strreplace", path="shop/rate.py", old="    return 2", new="    import os\n    os._exit(3)"),
         call("run_tests"),
@@ -159,9 +170,9 @@ def test_code_that_kills_the_run_is_told_of(tmp_path: Path) -> None:
     assert report.fixed
 
 
-def test_more_agents_follow_one_that_gave_up(tmp_path: Path) -> None:
+def test_more_agents_follow_one_that_gave_up(tmp_path: Path, known: Baseline) -> None:
     """With other seeds, at the same time; what one of them submits ends it."""
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, known=known)
     edit = call("strreplace", path="shop/rate.py", old="return 2", new="return 1")
     report = stage.play(*["I give up."] * 3, edit, edit, call("submit"), call("submit"), agents=2)
     assert report.fixed, report.why
@@ -169,9 +180,9 @@ def test_more_agents_follow_one_that_gave_up(tmp_path: Path) -> None:
     assert len({attempt.seed for attempt in report.attempts}) == len(report.attempts) > 1
 
 
-def test_what_an_agent_submits_is_judged_as_all_else(tmp_path: Path) -> None:
+def test_what_an_agent_submits_is_judged_as_all_else(tmp_path: Path, known: Baseline) -> None:
     """It may say what it likes of its work."""
-    stage = Stage(tmp_path)
+    stage = Stage(tmp_path, known=known)
     report = stage.play(
         call("strreplace", path="shop/rate.py", old="return 2", new="return 7"), "All tests pass." + call("submit")
     )
