@@ -19,62 +19,18 @@ preemption by recomputation follow vLLM (https://arxiv.org/abs/2309.06180) and S
 (https://arxiv.org/abs/2403.02310).
 """
 
-import bisect
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
 
 from swarmcode.engine.cache import Cache
 from swarmcode.engine.prefix import Match
+from swarmcode.engine.sequences import Member, Sequences
 from swarmcode.engine.step import Capacity, Cost, Read, Step
 
 WORTH_WAITING = 16
 """Tokens: a shorter beginning that somebody else is about to compute is computed twice instead of waited for."""
 SHORT_SHARE = 4
 """The part of a step, one in so many, that a long prompt leaves to short ones."""
-GROWTH = 16
-"""Tokens that every running sequence should be able to grow by before another is let in."""
-
-
-@dataclass(eq=False, slots=True)
-class _Twins:
-    """Sequences with the same prompt that have not got their first token."""
-
-    prompt: tuple[int, ...]
-    members: int = 0
-    source: "_Sequence | None" = None
-    """The one that completes the prompt in the step that is being planned."""
-    read: int = -1
-    """Index of its read in that step."""
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Sequence:
-    id: int
-    order: tuple[float, int]
-    tokens: list[int]
-    """Prompt and answer so far."""
-    limit: int
-    """Length at which it ends at the latest."""
-    keep: int
-    """Tokens of the prompt that are worth keeping when it has ended."""
-    twins: _Twins
-    seat: int = -1
-    prefilled: int = 0
-    reused: int = 0
-
-    @property
-    def prompt(self) -> int:
-        return len(self.twins.prompt)
-
-    @property
-    def answered(self) -> bool:
-        """Whether it has got its first token."""
-        return len(self.tokens) > self.prompt
-
-    @property
-    def growth(self) -> int:
-        return min(GROWTH, self.limit - len(self.tokens))
 
 
 class Scheduler:
@@ -85,18 +41,12 @@ class Scheduler:
         self._least = 2 if capacity.exact else 1
         """Fewest tokens of a prompt that are computed at once, if it has as many."""
         self._cache = Cache(seats=capacity.seats, cells=capacity.cells, sharing=capacity.sharing)
-        self._next = 0
-        self._sequences: dict[int, _Sequence] = {}
-        self._waiting: list[_Sequence] = []
-        self._running: list[_Sequence] = []
-        self._seated: dict[int, _Sequence] = {}
-        """Seat -> who runs there."""
+        self._sequences = Sequences()
         self._growth = 0
         """Of all that run."""
-        self._twins: dict[tuple[int, ...], _Twins] = {}
-        self._planned: list[tuple[_Sequence, int]] = []
-        self._forks: list[_Sequence] = []
-        self._drafted: list[tuple[_Sequence, list[int]]] = []
+        self._planned: list[tuple[Member, int]] = []
+        self._forks: list[Member] = []
+        self._drafted: list[tuple[Member, list[int]]] = []
 
     @property
     def drafting(self) -> bool:
@@ -106,12 +56,12 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Sequences without a seat."""
-        return len(self._waiting)
+        return len(self._sequences.waiting)
 
     @property
     def running(self) -> int:
         """Sequences with a seat."""
-        return len(self._running)
+        return len(self._sequences.running)
 
     @property
     def cells(self) -> int:
@@ -127,21 +77,7 @@ class Scheduler:
         """A new sequence; its id. The prompt has at least one token, and fits into the context with `max_tokens`.
         `keep`: how much of the sequence is worth keeping as a prefix afterwards; None: all."""
         assert 0 < len(prompt) <= self.capacity.context - max_tokens
-        key = tuple(prompt)
-        twins = self._twins.setdefault(key, _Twins(key))
-        twins.members += 1
-        sequence = _Sequence(
-            id=self._next,
-            order=(-priority, self._next),
-            tokens=list(key),
-            limit=len(key) + max_tokens,
-            keep=len(key) + max_tokens if keep is None else keep,
-            twins=twins,
-        )
-        self._next += 1
-        self._sequences[sequence.id] = sequence
-        bisect.insort(self._waiting, sequence, key=_order)
-        return sequence.id
+        return self._sequences.add(prompt, max_tokens=max_tokens, priority=priority, keep=keep).id
 
     def cost(self, sequence: int) -> Cost:
         """What the prompt of a sequence that has not ended has cost so far."""
@@ -151,16 +87,17 @@ class Scheduler:
     def cancel(self, sequences: Iterable[int]) -> None:
         """Ends sequences, between two steps: what they generated is freed at once, what they computed of their
         prompts may be kept like any prefix. Those that have ended are ignored."""
-        for found in [self._sequences[id_] for id_ in sequences if id_ in self._sequences]:
+        for found in self._sequences.those(sequences):
             self._end(found, keep=found.prompt)
 
     def plan(self, guesses: Mapping[int, Sequence[int]] | None = None) -> Step:
         """The next step. One with tokens must be followed by `commit` or `abandon`. `guesses` are tokens that
         sequences may go on with; none are taken where computing them would change what is computed for the others."""
         step = Step()
-        while not self._cache.room(sum(len(each.tokens) - self._cache.length(each.seat) for each in self._running)):
-            self._park(self._running[-1])
-        pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in self._running]
+        running = self._sequences.running
+        while not self._cache.room(sum(len(each.tokens) - self._cache.length(each.seat) for each in running)):
+            self._park(running[-1])
+        pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in running]
         for count, sequence in pending:
             if count == 1:
                 self._compute(step, sequence, 1)
@@ -184,7 +121,7 @@ class Scheduler:
         for id_, token in sampled.items():
             sequence = self._sequences[id_]
             if token is not None:
-                self._leave(sequence)
+                self._sequences.part(sequence)
                 sequence.tokens.append(token)
             if token is None or len(sequence.tokens) >= sequence.limit:
                 self._end(sequence, keep=sequence.prompt if self.capacity.exact else len(sequence.tokens))
@@ -198,11 +135,11 @@ class Scheduler:
             self._end(sequence, keep=0)
         return tuple(sequence.id for sequence in lost)
 
-    def _prefill(self, step: Step, pending: list[tuple[int, _Sequence]]) -> None:
+    def _prefill(self, step: Step, pending: list[tuple[int, Member]]) -> None:
         """Has prompts computed, in order, as far as the step's budget reaches. Where the first of them takes more than
         that, a part is for those that it is enough for, the shortest first: they do not wait for long ones."""
         budget = self.capacity.chunk - len(step.tokens)
-        self._growth = sum(each.growth for each in self._running)
+        self._growth = sum(each.growth for each in self._sequences.running)
         long = pending[0] if pending and pending[0][0] > budget else None
         if long:
             budget //= SHORT_SHARE
@@ -222,7 +159,7 @@ class Scheduler:
             piece = min(piece, pending - self._least)
         return piece if piece >= min(self._least, pending) else 0
 
-    def _compute(self, step: Step, sequence: _Sequence, count: int) -> int:
+    def _compute(self, step: Step, sequence: Member, count: int) -> int:
         """Puts the next `count` tokens of a running sequence into the step."""
         if not count:
             return 0
@@ -271,9 +208,10 @@ class Scheduler:
         """Lets waiting sequences in, in order, as far as seats, cells and the step's budget reach; where `whole`, those
         alone whose prompts it is enough for."""
         matches: dict[int, Match] = {}
+        waiting, running = self._sequences.waiting, self._sequences.running
         index = 0
-        while index < len(self._waiting) and len(self._running) < self.capacity.running:
-            sequence = self._waiting[index]
+        while index < len(waiting) and len(running) < self.capacity.running:
+            sequence = waiting[index]
             if self._is_twin(sequence):
                 admitted = self._fork(step, sequence)
                 if not admitted:
@@ -293,11 +231,11 @@ class Scheduler:
                     budget -= self._compute(step, sequence, piece)
             index += not admitted
 
-    def _is_twin(self, sequence: _Sequence) -> bool:
+    def _is_twin(self, sequence: Member) -> bool:
         """Whether the step that is being planned yields the logits that the sequence begins with."""
         return self.capacity.sharing and sequence.twins.source is not None and not sequence.answered
 
-    def _match(self, sequence: _Sequence, known: dict[int, Match]) -> Match:
+    def _match(self, sequence: Member, known: dict[int, Match]) -> Match:
         """What of the sequence is in the cache. Its end is computed anew in any case, for the logits."""
         limit = max(0, len(sequence.tokens) - self._least)
         if sequence.answered:
@@ -315,14 +253,14 @@ class Scheduler:
             return match
         length = 0
         for seat in match.seats:
-            holder = self._seated.get(seat)
+            holder = self._sequences.holder(seat)
             length = max(length, min(match.length, holder.prompt) if holder else match.length)
             if length == match.length:
                 return match
         coming = match.coming if match.coming > match.length else length
         return Match(seats=match.seats, length=length, coming=coming)
 
-    def _start(self, sequence: _Sequence, match: Match) -> bool:
+    def _start(self, sequence: Member, match: Match) -> bool:
         """Gives a waiting sequence a seat with what `match` found; False where cells are short."""
         missing = len(sequence.tokens) - match.length
         if not self._cache.room(missing + self._headroom(sequence), match):
@@ -333,7 +271,7 @@ class Scheduler:
         self._cache.promise(sequence.seat, sequence.tokens[match.length :])
         return True
 
-    def _fork(self, step: Step, sequence: _Sequence) -> bool:
+    def _fork(self, step: Step, sequence: Member) -> bool:
         """Gives a twin an empty seat, and the logits of the one that is being computed; False where cells are short."""
         source = sequence.twins.source
         assert source
@@ -346,21 +284,17 @@ class Scheduler:
         self._forks.append(sequence)
         return True
 
-    def _headroom(self, sequence: _Sequence) -> int:
+    def _headroom(self, sequence: Member) -> int:
         """Cells that should be free beside those that the sequence needs now, so that nobody is parked at once."""
-        return self._growth + sequence.growth if self._running else 0
+        return self._growth + sequence.growth if self._sequences.running else 0
 
-    def _seat(self, sequence: _Sequence, seat: int) -> None:
-        sequence.seat = seat
-        self._seated[seat] = sequence
+    def _seat(self, sequence: Member, seat: int) -> None:
+        self._sequences.seat(sequence, seat)
         self._growth += sequence.growth
-        self._waiting.remove(sequence)
-        bisect.insort(self._running, sequence, key=_order)
 
-    def _park(self, sequence: _Sequence) -> None:
-        self._rise(sequence, keep=len(sequence.tokens))
-        sequence.seat = -1
-        bisect.insort(self._waiting, sequence, key=_order)
+    def _park(self, sequence: Member) -> None:
+        self._cache.retire(sequence.seat, min(len(sequence.tokens), sequence.keep))
+        self._sequences.park(sequence)
 
     def _close_plan(self) -> None:
         for sequence, count in self._planned:
@@ -372,27 +306,7 @@ class Scheduler:
             sequence.twins.source = None
         self._planned, self._forks = [], []
 
-    def _leave(self, sequence: _Sequence) -> None:
-        """The sequence gets its next token, or ends: from the first one on, nobody is its twin."""
-        if sequence.answered:
-            return
-        sequence.twins.members -= 1
-        if not sequence.twins.members:
-            del self._twins[sequence.twins.prompt]
-
-    def _end(self, sequence: _Sequence, keep: int) -> None:
-        self._leave(sequence)
-        del self._sequences[sequence.id]
-        if sequence.seat < 0:
-            self._waiting.remove(sequence)
-        else:
-            self._rise(sequence, keep)
-
-    def _rise(self, sequence: _Sequence, keep: int) -> None:
-        self._running.remove(sequence)
-        del self._seated[sequence.seat]
-        self._cache.retire(sequence.seat, min(keep, sequence.keep))
-
-
-def _order(sequence: _Sequence) -> tuple[float, int]:
-    return sequence.order
+    def _end(self, sequence: Member, keep: int) -> None:
+        self._sequences.end(sequence)
+        if sequence.seat >= 0:
+            self._cache.retire(sequence.seat, min(keep, sequence.keep))
