@@ -218,8 +218,9 @@ def test_of_many_failing_tests_a_few_are_asked_first(base: Path, on_bench: Calla
 
 
 def test_an_edit_that_never_ends_holds_its_box_for_seconds_alone(on_bench: Callable[..., Verdict]) -> None:
-    """Far less than a run of the suite may take."""
+    """Far less than a run of the suite may take. The test has failed, and is told why; the run has ended."""
     endless = SHOP.replace("result -= price", "while True: pass")
     verdict = on_bench(lambda bench: judge(bench, candidate(endless), [FAILING]))
-    assert verdict.outcome != "passed"
+    assert (verdict.outcome, verdict.still_failing) == ("failed", {FAILING})
+    assert f"FAILED {FAILING} - Failed: no end after" in verdict.output
     assert verdict.seconds < GRACE

@@ -239,7 +239,8 @@ class Verdict:
     key: str
     """Key of the candidate, or of the combination."""
     outcome: Outcome
-    """`passed`: it turned tests and broke none. `broken`: the run died or could not collect."""
+    """`passed`: it turned tests and broke none. `failed`: it did not, or a test never ended. `timeout`: a run never
+    ended outside a test. `broken`: the run died or could not collect."""
     turned: frozenset[str] = frozenset()
     """Tests that failed before and pass now."""
     still_failing: frozenset[str] = frozenset()

@@ -3,8 +3,10 @@
 A candidate counts only if it turns failing tests and breaks none. The failing tests come first, because most candidates
 end there; then those that passed, until the first that does not any more. A test that broke is run once more before it
 is held against the candidate, and a test that was not seen to pass again counts as broken, so that skipping, deleting
-or hiding a test is no way through. Not covered: code in scope that lies to its own tests (a module that recognises
-that it is being tested); the diff is there to be read.
+or hiding a test is no way through. A test that never ends fails where it hangs, so that the others are heard, and its
+candidate has `failed`; a `timeout` is a run that could not be ended so (a loop while a file is loaded, say). Not
+covered: code in scope that lies to its own tests (a module that recognises that it is being tested); the diff is there
+to be read.
 
 Candidates are tried in copies of a test runner that has started before any candidate was there (`warm_up`): a short run
 costs a fraction of a start. What is merged is proven in a runner of its own.
