@@ -14,6 +14,7 @@ from swarmcode.engine.protocol import Segment
 
 _MARK = re.compile("\ue000(j?)(\\d{1,9})\ue001")
 _QUOTED = re.compile('"\ue000(\\d{1,9})\ue001"')
+_INDENT = 16
 _PLAIN = re.compile("[^<>\\[\\]｜\ue000-\uf8ff]{0,2000}")
 _SPELT = re.compile(r"<(?=\||｜|/?(?:think|tool_call|tool_response|tools)>)")
 """Within what might be the spelling of a token that a vocabulary lists as a word, not as a control token."""
@@ -45,6 +46,10 @@ class WholeList(list[Any]):
 
     def __str__(self) -> str:
         return self._mark
+
+
+class Given(list[Any]):
+    """A list of what a template is given: it may be asked for its length time and again without being gone through."""
 
 
 class Marks:
@@ -115,6 +120,8 @@ def as_json(value: Any, indent: int | None = None, separators: Any = None, **_: 
     """The filter `tojson` of chat templates: marks stay marks, and stand for the JSON of their texts."""
     if isinstance(value, Whole | WholeList):
         return str(value)
+    if indent is not None and not 0 <= indent <= _INDENT:
+        raise ValueError(f"JSON cannot be indented by {indent}")
     pair = (str(separators[0]), str(separators[1])) if separators else None
     text = json.dumps(value, ensure_ascii=False, indent=indent, separators=pair, default=str)
     return _QUOTED.sub("\ue000j\\1\ue001", text)

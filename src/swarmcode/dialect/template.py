@@ -1,20 +1,20 @@
 """Messages -> prompt segments, through the chat template that the GGUF brings.
 
-A template comes from a downloaded file, so it runs in jinja2's sandbox. What messages, tools and arguments say is
-untrusted: it is tokenized without control tokens (`marks`), so that code or an issue that spells `<|im_end|>` cannot
-end its own message. Not covered: a template that never comes to an end.
+A template comes from a downloaded file, so it runs in jinja2's sandbox, and within bounds (`bounds`). What messages,
+tools and arguments say is untrusted: it is tokenized without control tokens (`marks`), so that code or an issue that
+spells `<|im_end|>` cannot end its own message.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from swarmcode.dialect.marks import Marks, as_json
+from swarmcode.dialect.bounds import BoundedEnvironment, TooMuch, bounded
+from swarmcode.dialect.marks import Given, Marks, as_json
 from swarmcode.dialect.messages import Message, Tool
 from swarmcode.engine.protocol import Segment
 from swarmcode.errors import ModelError
@@ -27,6 +27,8 @@ SWITCHES: Mapping[str, tuple[object, object]] = {
 """Variables that turn thoughts on and off, each with its values for off and on; the first that a template names is
 its own."""
 _HINT = "use a GGUF build with a working chat template"
+_LONGEST_FAULT = 300
+"""Characters: a template may say what it likes."""
 _BROKEN = (
     *(jinja2.TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError),
     *(RecursionError, MemoryError),
@@ -51,6 +53,8 @@ def segments(
         try:
             return _rendered(template, shaped, thinking=thinking, tools=tools)
         except ModelError as failed:
+            if isinstance(failed.__cause__, TooMuch):  # another form would take as long
+                raise
             error = error or failed
     assert error, "messages have a first form"
     raise error
@@ -77,7 +81,7 @@ def _rendered(
 ) -> tuple[Segment, ...]:
     marks = Marks()
     values: dict[str, Any] = {
-        "messages": [_shaped(message, marks) for message in messages],
+        "messages": Given(_shaped(message, marks) for message in messages),
         "add_generation_prompt": True,
         **{name: values[thinking] for name, values in SWITCHES.items()},
         "preserve_thinking": True,
@@ -87,12 +91,14 @@ def _rendered(
     if tools:
         values["tools"] = marks.listed([tool.declared for tool in tools])
     try:
-        text = _compiled(template).render(values)
+        with bounded():
+            text = _compiled(template).render(values)
         if not marks.required <= marks.found(text):
             raise ModelError("the model's chat template leaves messages out", _HINT)
         return marks.cut(text)
     except _BROKEN as error:
-        raise ModelError(f"the model's chat template does not render: {error}", _HINT) from error
+        said = " ".join(str(error).split())[:_LONGEST_FAULT]
+        raise ModelError(f"the model's chat template does not render: {said}", _HINT) from error
 
 
 def _shaped(message: Message, marks: Marks) -> dict[str, Any]:
@@ -125,17 +131,15 @@ def _now(pattern: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+def _environment() -> BoundedEnvironment:
+    environment = BoundedEnvironment(
+        {"tojson": as_json}, trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    filters: dict[str, Callable[..., Any]] = {"tojson": as_json}
-    environment.filters.update(filters)
     environment.globals.update(raise_exception=_refuse, strftime_now=_now)
     return environment
 
 
 @lru_cache(maxsize=32)
 def _compiled(template: str) -> jinja2.Template:
-    """Raises `jinja2.TemplateError`."""
+    """Raises `jinja2.TemplateError`. Within `bounded`: constants are worked out here."""
     return _environment().from_string(template)
