@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from swarmcode.agent.protocol import Assignment
-from swarmcode.errors import EngineLost, UsageError
+from swarmcode.errors import EngineLost, StepLost, UsageError
 from swarmcode.events import Event, WaveStarted
 from swarmcode.flow import Attempt, Plan, Subtask
 from swarmcode.swarm import Hearing, swarm
@@ -195,3 +195,30 @@ def test_a_dead_engine_ends_the_run() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         work(ScriptedAgent(act=act), Court(), subtask("1"))
     assert caught.group_contains(EngineLost)
+
+
+def test_a_step_that_fails_costs_its_attempts_one_more_try() -> None:
+    """Attempts that shared the step are made again, the others go on, and no attempt is told twice."""
+    agent, court = ScriptedAgent(supply=6), Court()
+
+    def stumble(assignment: Assignment) -> None:
+        if assignment.sample in (1, 3) and agent.order.count(assignment.id) == 1:
+            raise StepLost("the model did not compute a step")
+
+    agent.act = stumble
+    work(agent, court, subtask("1"), widths=(6,))
+    assert sorted(agent.order) == sorted([f"1.{n}" for n in range(6)] + ["1.1", "1.3"])
+    assert sorted(attempt.id for attempt in court.attempts) == [f"1.{n}" for n in range(6)]
+
+
+def test_an_engine_that_fails_at_every_step_ends_the_run() -> None:
+    """After two tries of an attempt, so that a run never goes round in circles."""
+
+    def fail(assignment: Assignment) -> None:
+        raise StepLost("the model did not compute a step")
+
+    agent = ScriptedAgent(act=fail, supply=1)
+    with pytest.raises(ExceptionGroup) as error:
+        work(agent, Court(), subtask("1"))
+    assert error.group_contains(EngineLost)
+    assert agent.order == ["1.0", "1.0"]

@@ -9,6 +9,7 @@
     │   └── StateError               the state directory cannot be written
     ├── PassingFault            75   worth retrying as it is
     │   ├── EngineLost               the engine died or was closed under a request
+    │   │   └── StepLost                 it failed at a step of the request, and can go on
     │   └── SandboxLost              a box or its engine died under a command
     └── DiffError               —    text that is no applicable diff; caught where candidates are made
 
@@ -66,6 +67,10 @@ class PassingFault(SwarmcodeError):
 
 class EngineLost(PassingFault):
     """The engine died, or was closed, under a request."""
+
+
+class StepLost(EngineLost):
+    """The engine could not compute a step of a request; the same request may succeed at the next try."""
 
 
 class SandboxLost(PassingFault):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from swarmcode.agent.protocol import Agent, Assignment
-from swarmcode.errors import SwarmcodeError, UsageError
+from swarmcode.errors import StepLost, SwarmcodeError, UsageError
 from swarmcode.events import AttemptEnded, AttemptStarted, Emit, WaveStarted
 from swarmcode.flow import Attempt, Ending, Plan, Subtask
 
@@ -110,10 +110,14 @@ async def _attempt(agent: Agent, assignment: Assignment) -> Attempt:
     """The boundary of one attempt: whatever goes wrong inside ends this attempt and no other.
 
     The only broad `except` of the product. Errors that concern the whole run (the engine died, the model cannot do
-    what is asked) pass through.
+    what is asked) pass through. A step that the engine could not compute costs the attempt one more try, from its
+    beginning; one that fails in the second try too ends the run, which can be resumed.
     """
     try:
-        return await agent.attempt(assignment)
+        try:
+            return await agent.attempt(assignment)
+        except StepLost:
+            return await agent.attempt(assignment)
     except UsageError as error:
         return _failed(assignment, "limit", str(error))
     except SwarmcodeError:

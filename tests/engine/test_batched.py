@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.protocol import Completion, Profile, Request, Sampling, Segment
 from swarmcode.engine.step import Capacity
-from swarmcode.errors import EngineLost, ModelError, UsageError
+from swarmcode.errors import EngineLost, ModelError, StepLost, UsageError
 
 T = TypeVar("T")
 PROFILE = Profile(name="toy", protocols=("span",), context=1000)
@@ -333,7 +333,7 @@ def test_a_step_that_fails_ends_the_requests_in_it_only(toy: Any) -> None:
         return lost, await engine.complete(asking([1, 2], 1))
 
     lost, (after,) = play(backend, story)
-    assert [type(each) for each in lost] == [EngineLost, EngineLost]
+    assert [type(each) for each in lost] == [StepLost, StepLost]
     assert "the toy fails" in str(lost[0])
     assert answers([after]) == answers(play(toy(ROOM), lambda engine: engine.complete(asking([1, 2], 1))))
 

@@ -21,7 +21,7 @@ from swarmcode.engine.llama.backend import LlamaBackend, Room
 from swarmcode.engine.models import describe
 from swarmcode.engine.protocol import Completion, Profile, Request, Sampling, Segment
 from swarmcode.engine.step import Capacity, Step
-from swarmcode.errors import EngineLost, ModelError, SwarmcodeError, UsageError
+from swarmcode.errors import EngineLost, ModelError, StepLost, SwarmcodeError, UsageError
 
 T = TypeVar("T")
 Said = list[tuple[tuple[int, ...], tuple[float, ...]]]
@@ -131,7 +131,7 @@ def test_a_step_that_llama_cpp_refuses_ends_those_in_it(
         return await outcomes(engine, requests), await one_by_one(engine, requests)
 
     ended, again = play(backend, story)
-    lost = [number for number, outcome in enumerate(ended) if isinstance(outcome, EngineLost)]
+    lost = [number for number, outcome in enumerate(ended) if isinstance(outcome, StepLost)]
     assert sorted(backend.fallen) == lost
     assert len(lost) == 4
     for number in lost:

@@ -189,7 +189,8 @@ class Engine(Protocol):
         """One completion a seed, in the order of the seeds.
 
         Raises `UsageError` where the prompt and `max_tokens` do not fit the context, `ModelError` where the model
-        cannot do what is asked (a schema, say), `EngineLost` where the engine died or was closed.
+        cannot do what is asked (a schema, say), `EngineLost` where the engine died or was closed; where
+        it failed at this request and can go on, the `StepLost` among them.
         """
         ...
 

@@ -21,7 +21,7 @@ from swarmcode.engine.protocol import Completion, Constraint, Load, Request
 from swarmcode.engine.sampling import Pick, draw
 from swarmcode.engine.scheduler import Scheduler
 from swarmcode.engine.step import Capacity, Step
-from swarmcode.errors import EngineLost, ModelError, SwarmcodeError
+from swarmcode.errors import EngineLost, ModelError, StepLost, SwarmcodeError
 from swarmcode.flow import Usage
 
 
@@ -191,7 +191,7 @@ class Worker:
     def _abandon(self, failure: StepFailed) -> None:
         lost = [self._owners[sequence][0] for sequence in self._scheduler.abandon()]
         for job in {id(job): job for job in lost}.values():
-            job.fault = EngineLost(f"the model did not compute a step: {failure}", "run it again")
+            job.fault = StepLost(f"the model did not compute a step: {failure}", "run it again")
             job.fault.__cause__ = failure
             self._fail(job, job.fault)
 
