@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from numpy.typing import NDArray
 
+from swarmcode.engine import budget
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.budget import Layout
@@ -431,9 +432,10 @@ def stormed(cage: Cage, backend: Backend, length: int, count: int = 60) -> tuple
 
 
 @pytest.mark.model
-def test_streams_keep_agents_apart_to_the_last_bit(embedded: Cage) -> None:
+def test_streams_keep_agents_apart_to_the_last_bit(embedded: Cage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens and log-probabilities of canaries in a storm, of which more begin alike than the cache has seats for, are
     those of one request at a time."""
+    monkeypatch.setattr(budget, "MAX_SEATS", 38)
     requests, answers = stormed(embedded, embedded.open("streams"), length=8, count=46)
     assert evicted(answers[-1])
 

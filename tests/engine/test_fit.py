@@ -119,12 +119,13 @@ def test_short_contexts_need_no_exactness_where_speed_is_asked_for() -> None:
 
 
 def test_short_contexts_lie_in_streams() -> None:
-    """With spare seats as far as memory allows, and one stream more for the companion; not for recurrent models."""
+    """With as many seats as there can be, if memory allows, and one stream more for the companion; not for recurrent
+    models."""
     found = asked(Host(memory=10**13), agents=10, context=512)
     assert found.layout == "streams"
     assert found.capacity is not None
-    assert (found.capacity.seats, found.capacity.cells) == (38, 38 * 512)
-    assert found.kv_bytes == 39 * 512 * CELL
+    assert (found.capacity.seats, found.capacity.cells) == (budget.MAX_SEATS, budget.MAX_SEATS * 512)
+    assert found.kv_bytes == (budget.MAX_SEATS + 1) * 512 * CELL
     assert found.full == 10
     least = model().size + 2 * 10 * 512 * CELL
     assert asked(Host(memory=least), agents=10, context=512).fits

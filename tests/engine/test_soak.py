@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from swarmcode.engine import budget
 from swarmcode.engine.budget import Layout
 from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import describe
@@ -26,9 +27,12 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.model
 @pytest.mark.parametrize("layout", ["streams", "unified"])
-def test_thousands_of_requests_leave_nothing_behind(bench: Any, chat_gguf: Path, layout: Layout) -> None:
+def test_thousands_of_requests_leave_nothing_behind(
+    bench: Any, chat_gguf: Path, layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Answered, cancelled before or while they are computed, left in the middle, or held to a schema: they leave no
     cell, no task, and no memory of llama.cpp's or Python's own."""
+    monkeypatch.setattr(budget, "MAX_SEATS", 36)  # soon full of prefixes
     context, cells, agents = 48, 8 * 48, 8
     model = describe(chat_gguf)
     model = replace(model, profile=replace(model.profile, context=context))

@@ -9,7 +9,7 @@ from typing import Literal
 from swarmcode.engine.step import Capacity
 
 Layout = Literal["streams", "flash", "unified"]
-"""How sequences lie in the KV cache; `llama.py` says what each is."""
+"""How sequences lie in the KV cache; `llama/backend.py` says what each is."""
 
 STREAM_CONTEXT = 640
 """Longest context, in tokens, for which `streams` is chosen where answers are to be exact."""
@@ -21,7 +21,7 @@ FLASH_SHARE = 4
 MAX_SEATS = 255
 """Sequence ids that llama.cpp can tell apart, less one."""
 SPARE_SEATS = 28
-"""Seats that only keep prefixes, beside those that run."""
+"""Seats of `flash` that only keep prefixes, beside those that run: each takes as much memory as one that runs."""
 PRIVATE_CELLS = 2048
 """Cells that each agent can have for itself where memory allows."""
 CHUNK = 512
@@ -81,7 +81,8 @@ def capacity(wish: Wish, room: int) -> Capacity | None:
     if room < min(wish.context, LEAST_CONTEXT):
         return None
     wish = wish.settled(room)
-    seats = min(MAX_SEATS, wish.agents + SPARE_SEATS)
+    # Where a seat costs little or nothing, there are many: a search that asks about two hundred lines reads none twice.
+    seats = min(MAX_SEATS, wish.agents + SPARE_SEATS) if wish.laid_out == "flash" else MAX_SEATS
     if wish.laid_out != "unified":
         seats = max(wish.agents, min(seats, room // wish.context))
         cells = seats * wish.context
