@@ -76,6 +76,7 @@ def test_a_template_that_invents_a_content_is_refused() -> None:
         "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}",
         "{{ messages[0].content ~ 'x' * 10 ** 15 }}",
         "{% for i in range(10 ** 9) %}{{ i }}{% endfor %}",
+        "{% for i in messages %}" * 25 + "{% endfor %}" * 25,
     ],
 )
 def test_a_broken_template_is_a_model_error(template: str) -> None:

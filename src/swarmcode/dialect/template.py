@@ -32,6 +32,7 @@ _LONGEST_FAULT = 300
 _BROKEN = (
     *(jinja2.TemplateError, TypeError, ValueError, AttributeError, ArithmeticError, LookupError),
     *(RecursionError, MemoryError),
+    SyntaxError,  # of Python: jinja2 translates loops in loops as they are, and Python has a limit
 )
 
 
