@@ -42,6 +42,16 @@ def test_failures_of_one_file_are_one_subtask() -> None:
     assert plan.mode == "instant"
 
 
+def test_a_failure_whose_files_all_belong_to_another_is_part_of_that() -> None:
+    """Alone it could try nothing, and the other would be content with what helps its own tests alone."""
+    both = (suspect("a.py", score=0.9), suspect("b.py", 3, score=0.6))
+    plan = make_plan(Evidence(suspects={"t1": both, "t2": (suspect("b.py", 3, score=0.5),)}), Effort())
+    (task,) = plan.subtasks
+    assert (task.tests, task.writes) == (("t1", "t2"), frozenset({"a.py", "b.py"}))
+    apart = make_plan(Evidence(suspects={"t1": both, "t2": (suspect("b.py", 3, score=0.7),)}), Effort())
+    assert [each.writes for each in apart.subtasks] == [frozenset({"a.py"}), frozenset({"b.py"})]
+
+
 def test_an_agent_that_looks_around_may_write_all_files() -> None:
     """Where it is alone: what it has to find is not among the suspects, perhaps. The plan says why."""
     tools = Effort(protocols=("tools", "blocks"))
@@ -80,6 +90,7 @@ def test_no_two_subtasks_write_one_file_and_every_test_has_one(shape: dict[str, 
     assert sorted(test for task in plan.subtasks for test in task.tests) == sorted(shape)
     for task in plan.subtasks:
         assert {place.path for place in task.suspects} <= task.writes
+        assert bool(task.suspects) == any(shape[test] for test in task.tests), "tests without a place to look"
 
 
 def proposal(**changes: object) -> str:

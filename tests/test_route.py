@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmcode.errors import UsageError
-from swarmcode.route import choose_mode, explorers, widths
+from swarmcode.route import choose_mode, explorers, settling_width, widths
 
 
 def test_waves_widen_from_three_to_all() -> None:
@@ -13,6 +13,13 @@ def test_waves_widen_from_three_to_all() -> None:
     assert widths(100, 333) == (3, 30, 100, 100, 100)
     assert widths(10, 25) == (3, 10, 10, 2)
     assert widths(1, 3) == (1, 1, 1)
+
+
+def test_half_a_fix_is_settled_for_late_where_guesses_are_cheap() -> None:
+    """After a wave of all agents; a model whose answers are long has been asked often enough after thirty."""
+    assert settling_width(("span",), 100) == 100
+    assert settling_width(("blocks", "tools"), 100) == 30
+    assert settling_width(("blocks",), 10) == settling_width(("span",), 10) == 10
 
 
 def test_agents_with_tools_are_few() -> None:

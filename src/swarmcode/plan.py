@@ -60,12 +60,23 @@ class _Group:
     scores: dict[str, float] = field(default_factory=dict)
     """File -> highest suspicion for any of the tests."""
 
+    def join(self, other: "_Group") -> None:
+        """Takes another's tests, and what they suspect."""
+        self.tests += other.tests
+        for path, score in other.scores.items():
+            self.scores[path] = max(score, self.scores.get(path, 0.0))
+
 
 def make_plan(evidence: Evidence, effort: Effort, *, first: int = 1) -> Plan:
     """The deterministic plan: every failing test is in exactly one subtask. Subtasks are numbered from `first`, so that
     a run that plans again has no id twice. Raises `UsageError` where the model cannot do what was asked."""
     groups = _groups(evidence.suspects)
     owned = _share_out(groups)
+    while (number := _without_place(groups, owned)) is not None:
+        lost = groups.pop(number)
+        top = max(lost.scores, key=lost.scores.__getitem__)
+        max(groups, key=lambda group: group.scores.get(top, 0.0)).join(lost)
+        owned = _share_out(groups)
     subtasks = tuple(
         _subtask(str(number), group.tests, files, evidence.suspects)
         for number, (group, files) in enumerate(zip(groups, owned, strict=True), start=first)
@@ -100,10 +111,7 @@ def _groups(suspects: Mapping[str, tuple[Suspect, ...]]) -> list[_Group]:
     for test, places in suspects.items():
         scores = _by_file(places)
         top = max(scores, key=scores.__getitem__, default="")
-        group = groups.setdefault(top, _Group())
-        group.tests.append(test)
-        for path, score in scores.items():
-            group.scores[path] = max(score, group.scores.get(path, 0.0))
+        groups.setdefault(top, _Group()).join(_Group(tests=[test], scores=scores))
     return list(groups.values())
 
 
@@ -124,6 +132,12 @@ def _share_out(groups: list[_Group]) -> list[frozenset[str]]:
         own = sorted((path for path in group.scores if owner[path] == number), key=lambda path: -group.scores[path])
         owned.append(frozenset(own[:FILES_A_SUBTASK]))
     return owned
+
+
+def _without_place(groups: Sequence[_Group], owned: Sequence[frozenset[str]]) -> int | None:
+    """A group whose files are all suspected more by others, by index: alone it could try nothing, and whoever owns its
+    most suspicious file would think half of a fix was whole."""
+    return next((i for i, files in enumerate(owned) if groups[i].scores and not files), None)
 
 
 def _subtask(

@@ -32,6 +32,15 @@ def widths(agents: int, attempts: int) -> tuple[int, ...]:
     return tuple(waves)
 
 
+def settling_width(protocols: tuple[str, ...], agents: int) -> int:
+    """Width of the first wave after which one settles for what turns only a part of the tests.
+
+    It is built upon, so it had better be right. Where an attempt is a guess that costs a few tokens, a wave as wide as
+    can be comes first; where it is an answer of some length, the last narrow one is enough.
+    """
+    return agents if protocols[0] == "span" else min(NARROW[-1], agents)
+
+
 def choose_mode(
     choice: ModeChoice, *, protocols: tuple[str, ...], subtasks: int, sharp: bool, weak: bool = False
 ) -> Mode:

@@ -39,7 +39,7 @@ from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
 from swarmcode.roles import is_vendored
-from swarmcode.route import NARROW, choose_mode
+from swarmcode.route import choose_mode, settling_width
 from swarmcode.sandbox.protocol import Limits
 from swarmcode.sandbox.stacked import Boxes, StackedBoxes
 from swarmcode.suite.baseline import measure
@@ -220,8 +220,10 @@ class Story:
             else:
                 await docket.submit(candidate)
 
+        least = settling_width(self.engine.profile.protocols, self.task.effort.agents)
+
         def enough(subtask: str, width: int) -> bool:
-            return bool(docket.passed[subtask]) and width >= min(NARROW[-1], self.task.effort.agents)
+            return bool(docket.passed[subtask]) and width >= least
 
         hearing = Hearing(propose=propose_candidate, settled=docket.settled, closed=docket.closed, enough=enough)
         agent = self.agent(tree, bench, plan)

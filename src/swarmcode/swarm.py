@@ -64,7 +64,7 @@ async def _pursue(
             return
         emit(WaveStarted(number=number, width=len(wave), subtasks=(subtask.id,)))
         # While the last few are judged, the next wave is worked out; the last wave leaves nothing untried.
-        left = width // LEFT if number < len(widths) else 0
+        left = min(width // 2, -(-width // LEFT)) if number < len(widths) else 0
         await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, left))
         if hearing.closed(subtask.id).is_set() or hearing.enough(subtask.id, width):
             return
