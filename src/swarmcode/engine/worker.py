@@ -29,6 +29,10 @@ class StepFailed(Exception):
     """The backend could not compute a step, and can go on with others."""
 
 
+class StepInterrupted(StepFailed):
+    """The step was interrupted, because the engine is being closed."""
+
+
 class Grammar(Constraint, Protocol):
     """A constraint that holds memory of the backend's."""
 
@@ -70,7 +74,7 @@ class Backend(Protocol):
 
     def run(self, step: Step) -> Sequence[NDArray[np.float32]]:
         """Makes the step's changes, computes its tokens, and gives a row of logits, shape (vocabulary,), for each of
-        its reads; valid until the next call. Raises `StepFailed`."""
+        its reads; valid until the next call. Raises `StepFailed`, `StepInterrupted` after `interrupt`."""
         ...
 
     def interrupt(self) -> None:
@@ -191,7 +195,8 @@ class Worker:
     def _abandon(self, failure: StepFailed) -> None:
         lost = [self._owners[sequence][0] for sequence in self._scheduler.abandon()]
         for job in {id(job): job for job in lost}.values():
-            job.fault = StepLost(f"the model did not compute a step: {failure}", "run it again")
+            fault = EngineLost if isinstance(failure, StepInterrupted) else StepLost
+            job.fault = fault(f"the model did not compute a step: {failure}", "run it again")
             job.fault.__cause__ = failure
             self._fail(job, job.fault)
 

@@ -38,7 +38,7 @@ from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.tiles import Cost
-from swarmcode.engine.worker import StepFailed
+from swarmcode.engine.worker import StepFailed, StepInterrupted
 from swarmcode.errors import EngineLost, ModelError
 
 _FLASH = {
@@ -171,7 +171,7 @@ class LlamaBackend:
             wanted = self._batch.fill(call)
             code = lib.llama_decode(self._context, self._batch.struct)
             if self._interrupted.value:
-                raise StepFailed("the engine was closed")
+                raise StepInterrupted("the engine was closed")
             if code:
                 raise StepFailed(f"llama_decode gave {code} for {call.rows.size} tokens: {LOG.complaint()}")
             if wanted.size:
