@@ -61,6 +61,7 @@ class Court:
     enough_at: int = 10**9
     attempts: list[Attempt] = field(default_factory=list)
     events: dict[str, asyncio.Event] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
 
     def hearing(self) -> Hearing:
         return Hearing(
@@ -76,6 +77,7 @@ class Court:
             self.closed(attempt.subtask).set()
 
     async def settled(self, subtask: str, left: int) -> None:
+        self.left.append(left)
         await asyncio.sleep(0)
 
     def closed(self, subtask: str) -> asyncio.Event:
@@ -149,6 +151,16 @@ def test_running_out_of_assignments_ends_the_subtask() -> None:
     agent = ScriptedAgent(supply=4)
     work(agent, Court(), subtask("1"), widths=(3, 30, 100))
     assert len(agent.order) == 4
+
+
+def test_a_candidate_that_never_ends_holds_no_wave_up() -> None:
+    """The next one begins while a few of several are still judged; the last wave, and one agent alone, are awaited."""
+    court = Court()
+    work(ScriptedAgent(), court, subtask("1"), widths=(3, 30, 100, 100))
+    assert court.left == [1, 3, 10, 0]
+    alone = Court()
+    work(ScriptedAgent(), alone, subtask("1"), widths=(1, 1))
+    assert alone.left == [0, 0]
 
 
 def test_enough_stops_before_the_next_wave() -> None:

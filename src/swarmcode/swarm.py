@@ -17,7 +17,8 @@ from swarmcode.events import AttemptEnded, AttemptStarted, Emit, WaveStarted
 from swarmcode.flow import Attempt, Ending, Plan, Subtask
 
 LEFT = 10
-"""The next wave begins when one in so many of the last is not judged yet."""
+"""The next wave begins when one in so many of the last, but at least one of several, is not judged yet: an edit that
+never ends holds nobody up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,7 @@ async def _pursue(
             return
         emit(WaveStarted(number=number, width=len(wave), subtasks=(subtask.id,)))
         # While the last few are judged, the next wave is worked out; the last wave leaves nothing untried.
-        left = min(width // 2, -(-width // LEFT)) if number < len(widths) else 0
+        left = min(len(wave) // 2, -(-len(wave) // LEFT)) if number < len(widths) else 0
         await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, left))
         if hearing.closed(subtask.id).is_set() or hearing.enough(subtask.id, width):
             return
