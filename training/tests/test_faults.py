@@ -16,6 +16,8 @@ PROMISES = {
     "arithmetic": ("def f(a, b):\n    return a + b", "    return a - b"),
     "bitwise": ("def f(a, b):\n    return a & b", "    return a | b"),
     "assignment operator": ("def f(a, b):\n    a += b\n    return a", "    a -= b"),
+    "rewritten update": ("def f(a, b):\n    a += b\n    return a", "    a = b - a"),
+    "lost assignment": ("def f(a):\n    a = a.strip()\n    return a", "    a.strip()"),
     "boolean": ("def f(a, b):\n    return a and b", "    return a or b"),
     "negation": ("def f(a):\n    if not a:\n        return 1", "    if a:"),
     "sign": ("def f(a):\n    return -a", "    return a"),
@@ -48,6 +50,7 @@ PROMISES = {
     "keyword": ("def f(a):\n    return g(a, x=1, y=2)", "    return g(a, y=1, y=2)"),
     "alias": ("def f(a):\n    return a.copy()", "    return a"),
     "return": ("def f(a, b):\n    return a", "    return b"),
+    "return value": ("def f(a, b):\n    a.update(b)\n    return a", "    return None"),
     "flow": ("def f(a):\n    for b in a:\n        break", "        continue"),
     "loop": ("def f(a):\n    for b in range(a):\n        g(b)", "    for b in range(a - 1):"),
     "exception": ("def f(a):\n    raise ValueError(a)", "    raise TypeError(a)"),
@@ -171,3 +174,89 @@ def test_a_place_is_not_filled_with_what_every_place_offers() -> None:
     for name in ("constant type", "self"):
         assert offered[name] / sum(offered.values()) > 0.03
         assert drawn[name] / drawn.total() < 0.02
+
+
+def made(name: str, source: str) -> set[str]:
+    """All faulty lines that an operator makes of a function in 400 draws."""
+    code, rng = Code(source), random.Random(0)
+    return {fault.faulty.strip() for _ in range(400) for fault in find(OPERATORS[name], code, rng)}
+
+
+@pytest.mark.parametrize(
+    ("line", "lost"),
+    [
+        ("a = g(a)", {"g(a)"}),
+        ("self.a = g(a)", {"g(a)"}),
+        ("b[a] = await g(a)", {"await g(a)"}),
+        ("a = b", set()),  # would be a line that does nothing
+        ("a = b = g(a)", set()),
+        ("c = g(a)", set()),  # is never read: the same program, or nearly
+    ],
+)
+def test_an_assignment_is_lost_where_a_call_is_assigned(line: str, lost: set[str]) -> None:
+    """The call stays, and is the whole statement."""
+    assert made("lost assignment", f"async def f(self, a, b):\n    {line}\n    return a") == lost
+
+
+@pytest.mark.parametrize(
+    ("line", "some", "never"),
+    [
+        ("a += b", {"a = b", "a = b - a", "a = a * b"}, "a = b + a"),
+        ("a -= b * c", {"a = b * c", "a = (b * c) - a"}, "a = b * c - a"),
+        ("a = a + b", {"a = b", "a = b - a"}, "a = b + a"),
+        ("a += 'b'", {"a = 'b' + a", "a = 'b'"}, "a = 'b' - a"),
+        ("a += [b]", {"a = [b] + a", "a = [b]"}, "a = [b] - a"),
+        ("a //= b", {"a = b // a"}, "a = a // b"),
+    ],
+)
+def test_an_update_becomes_another_expression(line: str, some: set[str], never: str) -> None:
+    """Never one that means the same, whatever the type of what is added."""
+    found = made("rewritten update", f"def f(a, b, c):\n    {line}\n    return a")
+    assert some <= found
+    assert never not in found
+
+
+def test_adding_to_nothing_is_not_written_as_assigning() -> None:
+    """`a = 0` and then `a += b` is `a = b`."""
+    assert "a = b" not in made("rewritten update", "def f(b):\n    a = 0\n    a += b\n    return a")
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"),
+    [
+        ("a[b]", {"a", "None", "True", "False", "b"}),
+        ("a, b", {"b, a", "a", "b", "None"}),
+        ("a", {"a[0]", "b", "None"}),
+        ("a.get(b)", {"a", "b", "None"}),
+        ("b if a else a.get", {"b", "a.get", "None"}),
+        ("True", {"False", "None"}),
+    ],
+)
+def test_a_wrong_value_is_returned(value: str, wrong: set[str]) -> None:
+    """Nothing, half of it, more than it, or something else that the function knows."""
+    source = f"def f(a, b):\n    g(a.get, b)\n    return {value}"
+    assert {f"return {each}" for each in wrong} <= made("return value", source)
+
+
+@pytest.mark.parametrize("value", ["g(a)", "a.name", "a['key']", "1", "'text'"])
+def test_a_value_that_can_not_be_inferred_stays_returned(value: str) -> None:
+    """Where nothing else in the function names it, no one could put it back."""
+    assert not made("return value", f"def f(a):\n    a += 1\n    return {value}")
+
+
+def test_a_window_has_an_end() -> None:
+    """A word can be inferred where the model reads it: in the first line, 16 lines above, 8 below, not beyond."""
+    code = Code("def f(first):\n    far\n" + "    near\n" * 20 + "    here\n" + "    below\n" * 8 + "    beyond")
+    assert code.visible(22, 23, "first.near(below, len, None)")
+    assert not any(code.visible(22, 23, word) for word in ("far", "here", "beyond"))
+
+
+@pytest.mark.parametrize(
+    ("right", "faulty", "valid"),
+    [("1", "True", True), ("1", "1.0", True), ("a", "(a)", False), ("a", "a ", False), ("a", "(a", False)],
+)
+def test_a_fault_is_valid_if_it_parses_as_another_program(right: str, faulty: str, valid: bool) -> None:
+    """Equal constants of other types are other programs, other spellings of one tree are not."""
+    code = Code(f"def f(a):\n    b = (\n        a)\n    return {right}\n")
+    fault = Fault(operator="", head=3, tail=4, faulty=f"    return {faulty}", fixed=f"    return {right}")
+    assert code.valid(fault) == valid

@@ -21,7 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from . import literals, names, operators, statements
+from . import assignments, literals, names, operators, returns, statements
 from .code import Code, Edit, Fault
 
 Find = Callable[[Code, random.Random], Iterable[Edit | Fault | None]]
@@ -44,6 +44,8 @@ CATALOGUE = (
     Operator("arithmetic", "arithmetic", 5.0, "P, T binary operator", operators.arithmetic),
     Operator("bitwise", "bitwise", 1.2, "J", operators.bitwise),
     Operator("assignment operator", "assignment operator", 1.8, "P", operators.assignment_operator),
+    Operator("rewritten update", "assignment", 0.8, "J", assignments.rewritten_update),
+    Operator("lost assignment", "assignment", 0.9, "J", assignments.lost_assignment),
     Operator("boolean", "boolean", 4.0, "P", operators.boolean),
     Operator("negation", "negation", 3.5, "T unary operator, P", operators.negation),
     Operator("sign", "arithmetic", 0.8, "T unary operator", operators.sign),
@@ -75,7 +77,8 @@ CATALOGUE = (
     Operator("swapped arguments", "swapped arguments", 2.6, "P, T", names.swapped_arguments),
     Operator("keyword", "keyword", 0.9, "T keyword", names.keyword_argument),
     Operator("alias", "alias", 0.9, "J", names.alias),
-    Operator("return", "return", 2.4, "J", statements.returned),
+    Operator("return", "return", 2.4, "J", returns.returned),
+    Operator("return value", "return", 1.2, "J", returns.return_value),
     Operator("flow", "flow", 1.8, "J", statements.flow_word),
     Operator("loop", "loop", 1.8, "J", statements.loop),
     Operator("exception", "exception", 0.9, "J", statements.exception),
@@ -97,15 +100,16 @@ THIN = 0.5
 # that the shares that come out are near the weights. Measured by `python -m repairmodel.faults.calibrate`; at 30 an
 # operator (bitwise, await, alias) is drawn wherever it is offered, which is still too seldom.
 DRAW: dict[str, float] = {
-    "comparison": 8.85, "arithmetic": 30.0, "bitwise": 30.0, "assignment operator": 30.0, "boolean": 30.0,
-    "negation": 2.99, "sign": 7.11, "swapped operands": 0.18, "lost operand": 0.92, "lost parentheses": 23.7,
-    "lost condition": 7.89, "extra condition": 0.17, "number": 1.87, "off by one": 30.0, "truth": 16.55,
-    "constant type": 0.07, "initial value": 30.0, "string": 0.55, "string format": 11.6, "index": 1.22, "slice": 30.0,
-    "variable": 0.06, "target": 0.16, "attribute": 0.07, "function name": 0.31, "caller": 1.12, "self": 0.08,
-    "attribute access": 0.15, "lost call": 0.11, "extra call": 0.1, "lost argument": 0.1, "extra argument": 0.24,
-    "swapped arguments": 0.72, "keyword": 0.45, "alias": 30.0, "return": 0.96, "flow": 4.02, "loop": 30.0,
-    "exception": 16.92, "default": 4.22, "element": 1.4, "await": 30.0, "missing line": 3.0, "missing guard": 28.68,
-    "extra line": 0.94, "indentation": 3.11,
+    "comparison": 8.7, "arithmetic": 30.0, "bitwise": 30.0, "assignment operator": 30.0, "boolean": 30.0,
+    "rewritten update": 30.0, "lost assignment": 0.37, "return value": 1.01, "negation": 2.67, "sign": 5.89,
+    "swapped operands": 0.15, "lost operand": 0.62, "lost parentheses": 23.26, "lost condition": 6.35,
+    "extra condition": 0.16, "number": 1.4, "off by one": 30.0, "truth": 16.43, "constant type": 0.07,
+    "initial value": 30.0, "string": 0.38, "string format": 10.51, "index": 0.91, "slice": 30.0, "variable": 0.03,
+    "target": 0.12, "attribute": 0.06, "function name": 0.22, "caller": 0.64, "self": 0.07,
+    "attribute access": 0.13, "lost call": 0.09, "extra call": 0.09, "lost argument": 0.09, "extra argument": 0.23,
+    "swapped arguments": 0.62, "keyword": 0.39, "alias": 30.0, "return": 0.63, "flow": 3.27, "loop": 30.0,
+    "exception": 15.15, "default": 3.19, "element": 1.03, "await": 30.0, "missing line": 2.33,
+    "missing guard": 24.45, "extra line": 0.77, "indentation": 3.43,
 }  # fmt: skip
 
 

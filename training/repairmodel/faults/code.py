@@ -7,12 +7,18 @@ inside f-strings are left out, because their positions are unreliable before Pyt
 
 import ast
 import builtins
+import keyword
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..prompt import AFTER_LINES, BEFORE_LINES
+
 BUILTINS = frozenset(dir(builtins))
+KNOWN = BUILTINS | {*keyword.kwlist, "self", "cls"}
+WORD = re.compile(r"[A-Za-z_]\w*")
 INDENT = "    "
 
 
@@ -74,8 +80,8 @@ class Code:
 
     def of(self, *kinds: type) -> Iterator[ast.expr]:
         """Nodes of these kinds that stand on one line, decorators and annotations left out."""
-        for node in self.nodes:
-            if isinstance(node, kinds) and self.single(node) and not self.passive(node):
+        for node in self._active:
+            if isinstance(node, kinds):
                 yield node  # type: ignore[misc]
 
     def single(self, node: ast.AST) -> bool:
@@ -85,6 +91,10 @@ class Code:
     def passive(self, node: ast.AST) -> bool:
         """Whether the node only annotates or decorates: a fault there seldom changes what a test sees."""
         return node in self._passive
+
+    @cached_property
+    def _active(self) -> list[ast.AST]:
+        return [node for node in self.nodes if self.single(node) and not self.passive(node)]
 
     @cached_property
     def _passive(self) -> set[ast.AST]:
@@ -156,6 +166,31 @@ class Code:
                 tests += node.ifs
         return [test for test in tests if self.single(test)]
 
+    def visible(self, head: int, tail: int, text: str) -> bool:
+        """Whether all words of a text are Python's own or stand in what the model is shown around lines head..tail."""
+        words = set(WORD.findall(text)) - KNOWN
+        return not words or words <= self._window(head, tail)
+
+    def _window(self, head: int, tail: int) -> frozenset[str]:
+        if (head, tail) not in self._windows:
+            near = self._words[max(0, head - BEFORE_LINES) : head] + self._words[tail : tail + AFTER_LINES]
+            first = self._words[0] if head else frozenset[str]()
+            self._windows[head, tail] = first.union(*near)
+        return self._windows[head, tail]
+
+    @cached_property
+    def _words(self) -> list[frozenset[str]]:
+        return [frozenset(WORD.findall(line)) for line in self.lines]
+
+    @cached_property
+    def _windows(self) -> dict[tuple[int, int], frozenset[str]]:
+        return {}
+
+    def inferable(self, fault: Fault) -> bool:
+        """Whether each word that the fix brings in can be read elsewhere."""
+        words = set(WORD.findall(fault.fixed)).difference(WORD.findall(fault.faulty))
+        return not words or self.visible(fault.head, fault.tail, " ".join(words))
+
     def apply(self, edit: Edit) -> str:
         """The edited line."""
         line = self.lines[edit.line]
@@ -171,7 +206,29 @@ class Code:
             tree = ast.parse(self.faulty(fault))
         except (SyntaxError, ValueError):
             return False
-        return ast.dump(tree) != ast.dump(ast.Module(body=[self.function], type_ignores=[]))
+        return not _same(tree.body, [self.function], fault.head)
+
+
+def _same(left: object, right: object, above: int) -> bool:
+    """Whether two trees, or parts of them, print alike (`ast.dump`), which is to say: mean the same to Python.
+
+    Statements that end within the first `above` lines have one text in both and are not looked into. That, and stopping
+    at the first difference, leaves little to compare: printing both trees was half of all the time that drawing took.
+    """
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, ast.AST):
+        if isinstance(left, ast.stmt) and _span(left) == _span(right) and _span(left)[2] <= above:
+            return True
+        return all(_same(getattr(left, name, None), getattr(right, name, None), above) for name in left._fields)
+    if isinstance(left, list):
+        pairs = zip(left, right, strict=False)  # type: ignore[call-overload]
+        return len(left) == len(right) and all(_same(*pair, above) for pair in pairs)  # type: ignore[arg-type]
+    return repr(left) == repr(right)  # 1, 1.0 and True are equal
+
+
+def _span(node: object) -> tuple[int, int, int, int]:
+    return node.lineno, node.col_offset, node.end_lineno, node.end_col_offset  # type: ignore[attr-defined]
 
 
 def pick(rng: random.Random, options: list[str], *, but: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Wrong statements: returns, loops, branches, exceptions, defaults, await, and lines that are missing, extra or
+"""Wrong statements: loops, branches, exceptions, defaults, await, and lines that are missing, extra or
 misplaced.
 """
 
@@ -31,23 +31,6 @@ SIMPLE = (
     ast.ImportFrom,
     ast.Assert,
 )
-
-
-def returned(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """`return a` -> `return b`, `return`, `a` (the keyword is lost), `return None`."""
-    for node in code.nodes:
-        if not isinstance(node, ast.Return) or not node.value or not code.single(node):
-            continue
-        roll = rng.random()
-        wrong = pick(rng, code.variables, but=code.text(node.value))
-        if roll < 0.45 and wrong:
-            yield code.edit(node.value, wrong)
-        elif roll < 0.75:
-            yield code.edit(node, code.text(node.value))
-        elif roll < 0.9:
-            yield code.edit(node.value, rng.choice(("None", "True", "False", "0", "[]")))
-        else:
-            yield code.edit(node, "return")
 
 
 def flow_word(code: Code, rng: random.Random) -> Iterator[Edit | None]:
