@@ -260,3 +260,46 @@ def test_a_fault_is_valid_if_it_parses_as_another_program(right: str, faulty: st
     code = Code(f"def f(a):\n    b = (\n        a)\n    return {right}\n")
     fault = Fault(operator="", head=3, tail=4, faulty=f"    return {faulty}", fixed=f"    return {right}")
     assert code.valid(fault) == valid
+
+
+def test_a_fifth_of_the_wrong_numbers_is_far_away() -> None:
+    """The rest is near, or made of the right one; what is far may be another number of the function."""
+    code, rng = Code("def f(a):\n    return a % 3600 + g(24)"), random.Random(0)
+    found = [next(iter(find(OPERATORS["number"], code, rng))).faulty for _ in range(600)]
+    numbers = [int(line.split("%")[1].split("+")[0]) for line in found]
+    others = sum(number in (10, 24, 100) for number in numbers)  # never made by the other ways
+    assert 0.05 < others / 600 < 0.12
+    assert 24 in numbers
+    assert 0.45 < sum(abs(number - 3600) == 1 for number in numbers) / 600 < 0.6
+
+
+def test_faults_whose_fix_can_be_read_elsewhere_are_preferred() -> None:
+    """Three to one: the name `width` can only be guessed, `height` stands in the function."""
+    code = Code("def f(a, b):\n    a = h(a.height, a.size)\n    b = h(b.height, b.width)\n    return a, b")
+    rng = random.Random(1)
+    offered = [find(OPERATORS["attribute"], code, rng) for _ in range(400)]
+    assert {code.inferable(fault) for faults in offered for fault in faults} == {True, False}
+    drawn: Counter[bool] = Counter()
+    for seed in range(1500):
+        for group in sample(code, random.Random(seed), trees=1, branches=6):
+            drawn.update(code.inferable(fault) for fault in group if fault.operator == "attribute")
+    natural = Counter(code.inferable(fault) for faults in offered for fault in faults)
+    assert drawn[False] / drawn[True] < 0.6 * natural[False] / natural[True]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "inferable"),
+    [
+        ("a.strip()", "a.lstrip()", True),  # a usual mistake
+        ("a.strip()", "a", False),
+        ("len(a)", "a", True),
+        ("b(a)", "a", True),
+        ("c(a)", "a", False),
+        ("a", "c(a)", True),
+    ],
+)
+def test_what_can_be_inferred(right: str, wrong: str, inferable: bool) -> None:
+    """What stands in the function, is Python's own, or is known to be mistaken for what stands there."""
+    code = Code(f"def f(a, b):\n    return {right}")
+    fault = Fault(operator="", head=1, tail=2, faulty=f"    return {wrong}", fixed=code.lines[1])
+    assert code.inferable(fault) == inferable

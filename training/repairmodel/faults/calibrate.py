@@ -45,7 +45,7 @@ def main() -> None:
         for operator in catalogue.CATALOGUE:
             seen = (counts[operator.name] + 1) / counts.total()
             factor = catalogue.DRAW.get(operator.name, 1.0) * (operator.weight / total / seen) ** 0.7
-            catalogue.DRAW[operator.name] = round(min(MOST, max(LEAST, factor)), 2)
+            catalogue.DRAW[operator.name] = round(min(MOST, max(LEAST, factor)), 3)
     print(catalogue.DRAW)
     counts = shares(codes, 99)
     for operator in catalogue.CATALOGUE:

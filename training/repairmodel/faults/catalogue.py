@@ -95,21 +95,23 @@ PER_OPERATOR = 2
 """Faults of one operator at one place, at most: names are everywhere, and would crowd out the rest."""
 THIN = 0.5
 """An operator drawn with less weight than this joins a place's other faults only in proportion to it."""
+UNSEEN = 1 / 3
+"""How often a drawn fault is kept whose fix has words that can not be read around it: it teaches guessing."""
 
 # Operators that find something in almost every line are drawn less often, rare ones more often than their weight, so
 # that the shares that come out are near the weights. Measured by `python -m repairmodel.faults.calibrate`; at 30 an
 # operator (bitwise, await, alias) is drawn wherever it is offered, which is still too seldom.
 DRAW: dict[str, float] = {
-    "comparison": 8.7, "arithmetic": 30.0, "bitwise": 30.0, "assignment operator": 30.0, "boolean": 30.0,
-    "rewritten update": 30.0, "lost assignment": 0.37, "return value": 1.01, "negation": 2.67, "sign": 5.89,
-    "swapped operands": 0.15, "lost operand": 0.62, "lost parentheses": 23.26, "lost condition": 6.35,
-    "extra condition": 0.16, "number": 1.4, "off by one": 30.0, "truth": 16.43, "constant type": 0.07,
-    "initial value": 30.0, "string": 0.38, "string format": 10.51, "index": 0.91, "slice": 30.0, "variable": 0.03,
-    "target": 0.12, "attribute": 0.06, "function name": 0.22, "caller": 0.64, "self": 0.07,
-    "attribute access": 0.13, "lost call": 0.09, "extra call": 0.09, "lost argument": 0.09, "extra argument": 0.23,
-    "swapped arguments": 0.62, "keyword": 0.39, "alias": 30.0, "return": 0.63, "flow": 3.27, "loop": 30.0,
-    "exception": 15.15, "default": 3.19, "element": 1.03, "await": 30.0, "missing line": 2.33,
-    "missing guard": 24.45, "extra line": 0.77, "indentation": 3.43,
+    "comparison": 4.859, "arithmetic": 29.361, "bitwise": 30.0, "assignment operator": 30.0, "boolean": 30.0,
+    "rewritten update": 30.0, "lost assignment": 0.38, "return value": 0.768, "negation": 1.14, "sign": 2.752,
+    "swapped operands": 0.11, "lost operand": 0.207, "lost parentheses": 4.903, "lost condition": 6.82,
+    "extra condition": 0.147, "number": 0.357, "off by one": 25.882, "truth": 9.031, "constant type": 0.053,
+    "initial value": 18.037, "string": 0.246, "string format": 13.817, "index": 0.325, "slice": 30.0,
+    "variable": 0.028, "target": 0.085, "attribute": 0.066, "function name": 0.094, "caller": 0.381, "self": 0.05,
+    "attribute access": 0.134, "lost call": 0.085, "extra call": 0.073, "lost argument": 0.08,
+    "extra argument": 0.165, "swapped arguments": 0.225, "keyword": 0.426, "alias": 30.0, "return": 0.266,
+    "flow": 1.15, "loop": 30.0, "exception": 8.182, "default": 1.298, "element": 0.582, "await": 30.0,
+    "missing line": 2.276, "missing guard": 22.078, "extra line": 0.293, "indentation": 1.475,
 }  # fmt: skip
 
 
@@ -151,13 +153,13 @@ def sample(code: Code, rng: random.Random, *, trees: int, branches: int) -> list
             places.setdefault((fault.head, fault.tail), []).append(fault)
     chosen: list[list[Fault]] = []
     taken: set[tuple[int, int]] = set()
-    for _ in range(trees * 2):
+    for _ in range(trees * 3):
         if len(chosen) == trees or not offers:
             break
         name = rng.choices(list(offers), [draw_weight(n) for n in offers])[0]
         first = rng.choice(offers[name])
         place = (first.head, first.tail)
-        if place not in taken:
+        if place not in taken and _kept(code, first, rng):
             taken.add(place)
             group = _group(code, first, places[place], rng, branches)
             if group:
@@ -176,10 +178,14 @@ def _group(code: Code, first: Fault, offered: list[Fault], rng: random.Random, b
     for fault in order:
         if len(group) == branches:
             break
-        if fault is not first and rng.random() * THIN > draw_weight(fault.operator):
+        if fault is not first and (rng.random() * THIN > draw_weight(fault.operator) or not _kept(code, fault, rng)):
             continue  # a place that offers little else is not filled with what almost every place offers
         if used[fault.operator] < PER_OPERATOR and (fault.faulty, fault.fixed) not in texts and code.valid(fault):
             texts.add((fault.faulty, fault.fixed))
             used[fault.operator] += 1
             group.append(fault)
     return group
+
+
+def _kept(code: Code, fault: Fault, rng: random.Random) -> bool:
+    return code.inferable(fault) or rng.random() < UNSEEN

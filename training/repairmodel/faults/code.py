@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..prompt import AFTER_LINES, BEFORE_LINES
+from .confused import confusions
 
 BUILTINS = frozenset(dir(builtins))
 KNOWN = BUILTINS | {*keyword.kwlist, "self", "cls"}
@@ -187,8 +188,9 @@ class Code:
         return {}
 
     def inferable(self, fault: Fault) -> bool:
-        """Whether each word that the fix brings in can be read elsewhere."""
-        words = set(WORD.findall(fault.fixed)).difference(WORD.findall(fault.faulty))
+        """Whether each word that the fix brings in can be read elsewhere, or is often mistaken for one that goes."""
+        right, wrong = set(WORD.findall(fault.fixed)), set(WORD.findall(fault.faulty))
+        words = (right - wrong).difference(*(confusions(word) for word in wrong - right))
         return not words or self.visible(fault.head, fault.tail, " ".join(words))
 
     def apply(self, edit: Edit) -> str:

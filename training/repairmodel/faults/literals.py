@@ -16,13 +16,16 @@ def _integers(code: Code) -> Iterator[ast.Constant]:
 
 
 def number(code: Code, rng: random.Random) -> Iterator[Edit | None]:
-    """`2` -> `3`, `1` -> `0`, `0.5` -> `5`."""
-    for node in _integers(code):
+    """`2` -> `3`, `1` -> `0`, `0.5` -> `5`; a fifth far away: `100` -> `1`, `60` -> `24` where 24 stands elsewhere."""
+    integers = list(_integers(code))
+    others = {node.value for node in integers}
+    for node in integers:
         value = node.value
-        wrong = [value + 1, value - 1, 0, 1, 2, -value, value * 2, value * 10, value // 2, -1]
-        options = sorted({w for w in wrong if w != value})
         near = [w for w in (value - 1, value + 1) if w >= 0]
-        yield code.edit(node, str(rng.choice(near if rng.random() < 0.5 else options)))
+        wrong = {*near, 0, 1, 2, -value, value * 2, value * 10, value // 2, -1} - {value}
+        far = {0, 1, -1, 2, 10, 100, value * 10, *others} - {*near, value}
+        roll = rng.random()
+        yield code.edit(node, str(rng.choice(near if roll < 0.45 else sorted(wrong if roll < 0.8 else far))))
     for node in code.of(ast.Constant):
         if type(node.value) is float:  # type: ignore[attr-defined]
             value = node.value  # type: ignore[attr-defined]
