@@ -151,14 +151,6 @@ def awaited(code: Code, rng: random.Random) -> Iterator[Edit | None]:
         yield code.edit(node, code.text(node.value))  # type: ignore[attr-defined]
 
 
-def _blocks(code: Code) -> Iterator[list[ast.stmt]]:
-    for node in code.nodes:
-        for name in ("body", "orelse", "finalbody"):
-            block = getattr(node, name, None)
-            if isinstance(block, list) and block:
-                yield block
-
-
 def _gap(code: Code, operator: str, start: int, stop: int) -> Fault:
     """Lines start..stop are missing; the suspect is the line after them, or, where there is none, the one before."""
     if stop < len(code.lines):
@@ -180,7 +172,7 @@ def _gap(code: Code, operator: str, start: int, stop: int) -> Fault:
 
 def missing_line(code: Code, rng: random.Random) -> Iterator[Fault]:
     """A simple statement is forgotten."""
-    for block in _blocks(code):
+    for block in code.blocks:
         for node in block:
             if (
                 isinstance(node, SIMPLE)
@@ -193,7 +185,7 @@ def missing_line(code: Code, rng: random.Random) -> Iterator[Fault]:
 
 def missing_guard(code: Code, rng: random.Random) -> Iterator[Fault]:
     """`if not a: return`, a base case, is forgotten: an `if` of one short statement."""
-    for block in _blocks(code):
+    for block in code.blocks:
         for node in block:
             if (
                 isinstance(node, ast.If)
@@ -218,7 +210,7 @@ def extra_line(code: Code, rng: random.Random) -> Iterator[Fault]:
     line.
     """
     short = [code.text(n) for n in code.nodes if isinstance(n, SIMPLE) and code.single(n) and len(code.text(n)) < 50]
-    for block in _blocks(code):
+    for block in code.blocks:
         place = rng.choice(block)
         line = place.lineno - 1
         if line == 0 or code.lines[line].lstrip().startswith(("elif", "else", "except", "finally", "@")):
@@ -236,7 +228,7 @@ def extra_line(code: Code, rng: random.Random) -> Iterator[Fault]:
 
 def indentation(code: Code, rng: random.Random) -> Iterator[Fault]:
     """A statement stands one level too deep (an early return or update) or too shallow (a late one)."""
-    for block in _blocks(code):
+    for block in code.blocks:
         last = block[-1]
         if not isinstance(last, SIMPLE) or not code.single(last):
             continue
