@@ -5,6 +5,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .batches import Batch
 from .shape import Shape
@@ -45,15 +46,16 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, batch: Batch, cos: Tensor, sin: Tensor) -> Tensor:
         s, n = self.shape, x.shape[0]
-        q = self.q_b(self.q_a_norm(self.q_a(x))).view(n, s.heads, s.head)
-        q = torch.cat((q[..., : s.nope], rotate(q[..., s.nope :], cos, sin)), dim=-1)
+        q, q_rope = self.q_b(self.q_a_norm(self.q_a(x))).view(n, s.heads, s.head).split((s.nope, s.rope), dim=-1)
         latent, k_rope = self.kv_a(x).split((s.kv_rank, s.rope), dim=-1)
         latent = self.kv_a_norm(latent)
-        k_rope = rotate(k_rope.unsqueeze(1), cos, sin).expand(n, s.heads, s.rope)
-        k = torch.cat((self.k_b(latent).view(n, s.heads, s.nope), k_rope.to(latent.dtype)), dim=-1)
+        rotated = rotate(torch.cat((q_rope, k_rope.unsqueeze(1)), dim=1), cos, sin).to(q.dtype)
+        q_rope, k_rope = rotated.split((s.heads, 1), dim=1)
+        q = torch.cat((q, q_rope), dim=-1)
+        k = torch.cat((self.k_b(latent).view(n, s.heads, s.nope), k_rope.expand(n, s.heads, s.rope)), dim=-1)
         v = self.v_b(latent).view(n, s.heads, s.value)
         attend = attend_by_tree if x.device.type == "cpu" else attend_padded
-        return self.output(attend(q.to(v.dtype), k, v, batch).reshape(n, s.heads * s.value))
+        return self.output(attend(q, k, v, batch).reshape(n, s.heads * s.value))
 
 
 def attend_by_tree(q: Tensor, k: Tensor, v: Tensor, batch: Batch) -> Tensor:
@@ -85,7 +87,18 @@ def branch_mask(trunk: int, length: int) -> Tensor:
 
 
 def attend_padded(q: Tensor, k: Tensor, v: Tensor, batch: Batch) -> Tensor:
-    """The same in one call over padded trees with an explicit mask: what a GPU wants."""
-    rows, mask, flat = batch.padded()
-    grid = [t[rows].transpose(1, 2) for t in (q, k, v)]
-    return F.scaled_dot_product_attention(*grid, attn_mask=mask).transpose(1, 2).flatten(0, 1)[flat]
+    """The same over padded trees with an explicit mask, one call for trees of about one length: what a GPU wants.
+
+    The kernel is named: cuDNN's, which may be preferred, is planned anew for every shape, and no two batches share one.
+    """
+    padded, out = batch.padded(q.dtype), []
+    both = torch.cat(
+        (q, k, v), dim=-1
+    )  # padded and cut together: a GPU this busy waits for the host, not the host for it
+    grid = both.new_zeros(padded.size, *both.shape[1:]).index_copy(0, padded.places, both)
+    for mask, part in zip(padded.masks, grid.split([m.shape[0] * m.shape[2] for m in padded.masks]), strict=True):
+        parts = part.unflatten(0, (mask.shape[0], mask.shape[2])).transpose(1, 2)
+        with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+            seen = F.scaled_dot_product_attention(*parts.split((q.shape[-1], k.shape[-1], v.shape[-1]), -1), mask)
+        out.append(seen.transpose(1, 2).flatten(0, 1))
+    return torch.cat(out).index_select(0, padded.places)

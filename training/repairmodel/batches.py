@@ -8,6 +8,7 @@ inference.
 A batch is a pure function of (corpus, seed, index): resuming needs no state but the index.
 """
 
+import itertools
 import random
 from collections import Counter
 from dataclasses import dataclass, field
@@ -23,6 +24,10 @@ CORRECT = "correct"
 """Counted among the operators: the line as it was, to be left alone."""
 SHORT = 10
 """A function of fewer lines than this is drawn in proportion to its lines: faults of real releases are spread so."""
+
+
+ALIKE = 1.5
+"""Trees whose lengths differ by no more than this factor are padded together."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,7 +47,7 @@ class Batch:
     kinds: Tensor
     """[M] LM or ANSWER."""
     operators: Counter[str] = field(default_factory=Counter)
-    _padded: tuple[Tensor, Tensor, Tensor] | None = None
+    _padded: "Padded | None" = None
 
     @property
     def tree_lengths(self) -> list[int]:
@@ -57,31 +62,59 @@ class Batch:
         }
         return Batch(**moved, trees=self.trees, operators=self.operators)
 
-    def padded(self) -> tuple[Tensor, Tensor, Tensor]:
-        """For attention in one call: rows [B, T] of token indices, mask [B, 1, T, T], and where each token went in [B *
-        T]. Made on the batch's device, once: all layers share it.
-
-        The padding attends to itself, so that no row of the mask is empty.
-        """
+    def padded(self, kind: torch.dtype) -> "Padded":
+        """For attention over padded trees; made on the batch's device, once for all layers."""
         if self._padded is None:
-            self._padded = self._pad()
+            self._padded = pad(self.trees, self.tokens.device, kind)
         return self._padded
 
-    def _pad(self) -> tuple[Tensor, Tensor, Tensor]:
-        device, number = self.tokens.device, len(self.trees)
-        width = -(-max(self.tree_lengths) // 8) * 8  # the fast kernels want rows of the mask aligned
-        trunk, count, length = torch.tensor(self.trees).to(device, non_blocking=True).T.unsqueeze(2)
-        size, column = trunk + count * length, torch.arange(width, device=device)
-        start = size.cumsum(0) - size
-        inside = column < size
-        rows = torch.where(inside, start + column, 0)
-        branch = torch.where(column < trunk, 0, 1 + (column - trunk) // length)  # 0 is the trunk
-        sees = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
-        causal = column[None, :] <= column[:, None]
-        mask = sees & causal & inside[:, None, :] | torch.eye(width, dtype=torch.bool, device=device)
-        tree = torch.arange(number, device=device).repeat_interleave(size.squeeze(1), output_size=len(self.tokens))
-        flat = torch.arange(len(self.tokens), device=device) + (tree * width - start.squeeze(1)[tree])
-        return rows, mask.unsqueeze(1), flat
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Padded:
+    """Trees padded for attention: groups of neighbours of about one length, each of B trees of T tokens."""
+
+    size: int
+    """Tokens and padding of all groups."""
+    places: Tensor
+    """[N] where each token goes."""
+    masks: list[Tensor]
+    """[B, 1, T, T] of each group: 0 where a token sees another, minus infinity elsewhere. Padding sees itself, so that
+    no row is empty.
+    """
+
+
+def pad(trees: list[tuple[int, int, int]], device: torch.device, kind: torch.dtype) -> Padded:
+    """See `Padded`."""
+    sizes = [trunk + count * length for trunk, count, length in trees]
+    cuts = [0]
+    for number, size in enumerate(sizes):
+        least, most = sorted((size, sizes[cuts[-1]]))
+        if most > ALIKE * least:
+            cuts.append(number)
+    whole = torch.tensor(trees).to(device, non_blocking=True)
+    masks, starts, filled = [], [], 0
+    for start, stop in itertools.pairwise([*cuts, len(trees)]):
+        width = -(-max(sizes[start:stop]) // 8) * 8  # the fast kernels want rows of the mask aligned
+        masks.append(mask(whole[start:stop], width, kind))
+        starts += range(filled, filled + width * (stop - start), width)
+        filled += width * (stop - start)
+    before = itertools.accumulate(sizes, initial=0)
+    shift = torch.tensor([place - flat for place, flat in zip(starts, before, strict=False)])
+    counts = torch.tensor(sizes).to(device, non_blocking=True)
+    shifts = shift.to(device, non_blocking=True).repeat_interleave(counts, output_size=sum(sizes))
+    return Padded(size=filled, places=torch.arange(sum(sizes), device=device) + shifts, masks=masks)
+
+
+def mask(trees: Tensor, width: int, kind: torch.dtype) -> Tensor:
+    """Of one group; see `Padded`. trees: [B, 3]."""
+    trunk, count, length = trees.T.unsqueeze(2)
+    column = torch.arange(width, device=trees.device)
+    inside = column < trunk + count * length
+    branch = torch.where(column < trunk, 0, 1 + (column - trunk) // length)  # 0 is the trunk
+    sees = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
+    causal = column[None, :] <= column[:, None]
+    seen = sees & causal & inside[:, None, :] | torch.eye(width, dtype=torch.bool, device=trees.device)
+    return torch.zeros(seen.shape, dtype=kind, device=trees.device).masked_fill_(~seen, float("-inf")).unsqueeze(1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,7 +183,7 @@ class Batches:
                 if made and size < self.budget:
                     found.append(made)
                     size += made.size()
-        return pack(found, rng, self.lm)
+        return pack(sorted(found, key=Tree.size), rng, self.lm)
 
     def _draw(self, rng: random.Random) -> Code:
         while True:

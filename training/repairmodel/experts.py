@@ -22,9 +22,44 @@ class Mlp(nn.Module):
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
-def grouped_cuda(x: Tensor, share: Tensor, gate: Tensor, up: Tensor, down: Tensor, counts: Tensor) -> Tensor:
-    """`Grouped` for a GPU: PyTorch's grouped matrix product in bf16, without waiting for the counts."""
-    ends = counts.cumsum(0).to(torch.int32)
+class Dispatch(torch.autograd.Function):
+    """Rows of tokens, one for each of a token's experts, sorted by expert. x: [N, width]; order: [R], where a sorted
+    row stood among the N x used choices; back: [R], its inverse. Returns [R, width].
+
+    Written out because both directions are then gathers: autograd would add R rows into N, atomically on a GPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, back: Tensor) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(order, back)
+        ctx.used = order.shape[0] // x.shape[0]
+        return x.index_select(0, order // ctx.used)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        _, back = ctx.saved_tensors
+        return grad.index_select(0, back).unflatten(0, (-1, ctx.used)).sum(1), None, None
+
+
+class Combine(torch.autograd.Function):
+    """The way back: the sum of a token's rows. y: [R, width] sorted by expert. Returns [R / used, width]."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, order: Tensor, back: Tensor, used: int) -> Tensor:  # type: ignore[override]
+        ctx.save_for_backward(order)
+        ctx.used = used
+        return y.index_select(0, back).unflatten(0, (-1, used)).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        (order,) = ctx.saved_tensors
+        return grad.index_select(0, order // ctx.used), None, None, None
+
+
+def grouped_cuda(x: Tensor, share: Tensor, gate: Tensor, up: Tensor, down: Tensor, ends: Tensor) -> Tensor:
+    """`Grouped` for a GPU: PyTorch's grouped matrix product in bf16, without waiting for the counts. ends: int32, where
+    each expert's rows end.
+    """
 
     def product(rows: Tensor, weights: Tensor) -> Tensor:
         return F.grouped_mm(rows.bfloat16().contiguous(), weights.bfloat16().transpose(1, 2), offs=ends)
@@ -101,6 +136,7 @@ class Experts(nn.Module):
 
     bias: Tensor
     load: Tensor
+    numbers: Tensor
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -112,6 +148,7 @@ class Experts(nn.Module):
         self.shared = Mlp(s.width, s.expert)
         self.register_buffer("bias", torch.zeros(s.experts))
         self.register_buffer("load", torch.zeros(s.experts), persistent=False)
+        self.register_buffer("numbers", torch.arange(s.experts, dtype=torch.int16), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         s = self.shape
@@ -120,18 +157,19 @@ class Experts(nn.Module):
             chosen = torch.topk(scores.detach() + self.bias, s.used, dim=-1).indices
             weights = scores.gather(1, chosen)
             weights = weights / weights.sum(-1, keepdim=True) * s.scale
-        order = chosen.flatten().argsort(stable=True)
-        counts = torch.bincount(chosen.flatten(), minlength=s.experts)
+        experts, order = chosen.flatten().to(torch.int16).sort(stable=True)
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=x.device))
+        ends = torch.searchsorted(experts, self.numbers, right=True, out_int32=True)  # bincount would wait for a GPU
+        counts = ends.diff(prepend=ends.new_zeros(1))
         if self.training:
             self.load += counts
-        rows = order // s.used
-        inputs = x.index_select(0, rows)
+        inputs = Dispatch.apply(x, order, back)
         shares = weights.flatten().index_select(0, order).unsqueeze(1).to(x.dtype)
         if x.device.type == "cpu":
             outputs = Grouped.apply(inputs, shares, self.gate, self.up, self.down, counts.tolist())
         else:
-            outputs = grouped_cuda(inputs, shares, self.gate, self.up, self.down, counts)
-        return self.shared(x).index_add(0, rows, outputs.to(x.dtype))
+            outputs = grouped_cuda(inputs, shares, self.gate, self.up, self.down, ends)
+        return self.shared(x) + Combine.apply(outputs, order, back, s.used)
 
     @torch.no_grad()
     def steer(self, rate: float) -> Tensor:

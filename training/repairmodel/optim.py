@@ -22,14 +22,14 @@ def coarse(device: torch.device) -> torch.dtype:
 
 
 def orthogonal(g: Tensor) -> Tensor:
-    """Approximately the nearest semi-orthogonal matrix of each matrix in [..., rows, columns]."""
+    """Approximately the nearest semi-orthogonal matrix of each matrix in [matrices, rows, columns]."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = g.shape[-2] > g.shape[-1]
     x = (g.mT if tall else g).to(coarse(g.device))
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(STEPS):
         square = x @ x.mT
-        x = a * x + (b * square + c * square @ square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(g.dtype)
 
 
@@ -59,17 +59,20 @@ class Muon(torch.optim.Optimizer):
                 self._step(shape, parameters, group)
 
     def _step(self, shape: torch.Size, parameters: list[nn.Parameter], group: dict[str, float]) -> None:
-        updates = []
-        for parameter in parameters:
-            state = self.state[parameter]
+        grads = [parameter.grad for parameter in parameters]
+        states = [self.state[parameter] for parameter in parameters]
+        for parameter, state in zip(parameters, states, strict=True):
             if not state:
                 state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
-            updates.append(parameter.grad.lerp(state["momentum"], group["momentum"]).reshape(-1, *shape))
+        momenta = [state["momentum"] for state in states]
+        torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
+        updates = [u.reshape(-1, *shape) for u in torch._foreach_lerp(grads, momenta, group["momentum"])]
+        stacked = self._orthogonal(torch.cat(updates)).split([u.shape[0] for u in updates])
+        if group["decay"]:
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
         scale = max(1.0, shape[0] / shape[1]) ** 0.5 * group["lr"]
-        stacked = self._orthogonal(torch.cat(updates))
-        for parameter, update in zip(parameters, stacked.split([u.shape[0] for u in updates]), strict=True):
-            parameter.mul_(1 - group["lr"] * group["decay"]).sub_(update.view_as(parameter), alpha=scale)
+        steps = [part.view_as(parameter) for part, parameter in zip(stacked, parameters, strict=True)]
+        torch._foreach_add_(parameters, steps, alpha=-scale)
 
     def _orthogonal(self, updates: Tensor) -> Tensor:
         """Each rank does its share of the matrices, and has zeros for the others', so that the sum is all of them."""

@@ -29,12 +29,13 @@ DECISIVE = frozenset("seed batch trees branches lm lm_weight muon adam embedding
 def losses(model: RepairModel, batch: Batch, lm_weight: float) -> tuple[Tensor, Tensor, Tensor]:
     """(loss to minimise, mean loss of answer tokens, mean loss of context tokens)."""
     hidden = model(batch)
-    logits = model.logits(hidden[batch.sources]).float()
+    logits = model.logits(hidden.index_select(0, batch.sources)).float()
     each = F.cross_entropy(logits, batch.targets, reduction="none")
-    answer = batch.kinds == ANSWER
-    weights = torch.where(answer, 1.0, lm_weight)
+    answer = (batch.kinds == ANSWER).float()  # sums, no selections: a GPU need not say how many there are
+    weights = answer + lm_weight * (1 - answer)
     loss = (each * weights).sum() / weights.sum()
-    return loss, each[answer].mean().detach(), each[~answer].mean().detach()
+    each = each.detach()
+    return loss, (each * answer).sum() / answer.sum(), (each * (1 - answer)).sum() / (1 - answer).sum()
 
 
 def rate(step: int, minutes: float, args: argparse.Namespace) -> float:
@@ -135,7 +136,7 @@ class Run:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
             loss, answer, context = losses(self.model, batch, args.lm_weight)
         loss.backward()
-        clock = torch.tensor([minutes], device=self.device)
+        clock = torch.full((1,), minutes, device=self.device)
         experts = self.model.experts()
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self.ranks.average([*gradients, *(layer.load for layer in experts), clock])
