@@ -104,3 +104,18 @@ def _valid(wanted: list[Change], books: dict[int, list[int]]) -> Any:
         elif isinstance(change, Copy) and not books[change.target] and len(books[change.source]) >= change.length:
             books[change.target] = books[change.source][: change.length]
             yield change
+
+
+@settings(deadline=None)
+@given(events=EVENTS)
+def test_nothing_is_computed_alone_where_answers_are_exact(events: Any) -> None:
+    """A call has two rows or more, and logits are wanted of none, or of all that were asked for and of two or more."""
+    cells = ExactCells(Apart(), SEATS)
+    for _, counts in events:
+        seats = [seat for seat, count in counts.items() for _ in range(count)]
+        reads = [Read(seats.index(seat), [0]) for seat in counts]
+        for call in cells.calls(Step(tokens=[0] * len(seats), positions=[0] * len(seats), seats=seats, reads=reads)):
+            asked = [row for row in (read.row for read in reads) if row in call.rows]
+            assert call.rows.size > 1
+            assert call.wanted.sum() >= 2 or not asked
+            assert set(asked) <= set(call.rows[call.wanted > 0])

@@ -151,7 +151,7 @@ def test_hidden_folders_of_the_home_folder_stay_hidden(repo: Path, environ: dict
     assert not [mount for mount in toolchain.mounts if mount.resolve().is_relative_to(secret)]
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.text() | st.sampled_from(["MAPPING = 3", "MAPPING = {'a': 1}", "MAPPING: x", "MAPPING = {**{}}", "(" * 999]),
     st.text() | st.sampled_from(["loop", "x" * 5000, "/" * 5000, "..", "."]),

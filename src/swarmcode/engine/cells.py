@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
+
 from swarmcode.engine.cache import Change, Copy
 from swarmcode.engine.call import Call
 from swarmcode.engine.step import Step
@@ -104,7 +106,8 @@ class ExactCells:
     """As `StreamCells`, with the care that keeps the rest of a step out of every answer.
 
     llama.cpp's kernels sum one token otherwise than several, and one sequence otherwise than several. So one that
-    decodes by itself is accompanied by a token that nobody asked for, on one more seat.
+    decodes by itself is accompanied by a token that nobody asked for, on one more seat; and where the logits of one row
+    are wanted, another's are computed too, because the last layer computes no others.
     """
 
     def __init__(self, memory: Memory, seats: int) -> None:
@@ -122,7 +125,16 @@ class ExactCells:
                 positions=[*step.positions, 0],
                 seats=[*step.seats, self._companion],
             )
-        return self._cells.calls(step)
+        return [_read_two(call) for call in self._cells.calls(step)]
+
+
+def _read_two(call: Call) -> Call:
+    """The call with logits of two rows where one's are wanted."""
+    if call.wanted.sum() != 1 or call.rows.size == 1:
+        return call
+    wanted = call.wanted.copy()
+    wanted[np.argmin(wanted)] = 1
+    return replace(call, wanted=wanted)
 
 
 def _groups(seats: Sequence[int]) -> list[list[int]]:
