@@ -99,7 +99,7 @@ def test_what_a_template_does_not_show_is_not_promised(
 def test_the_memory_of_a_token_is_known(tmp_path: Path, gguf_writer: Writer, chat_header: Header) -> None:
     """Two bytes a number: keys and values of the shared heads of all layers; of latent attention, the keys alone."""
     assert describe(gguf_writer(tmp_path / "m.gguf", chat_header())).cell_bytes == 2 * 2 * 2 * (16 + 16)
-    assert resolve("repair").cell_bytes == 2 * 5 * (64 + 16)
+    assert resolve("repair").cell_bytes == 2 * 7 * (96 + 16)
 
 
 def test_a_url_or_an_unknown_name_is_a_usage_error() -> None:
