@@ -19,21 +19,21 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
 FAVOUR: Mapping[Kind, Favour] = {
-    "swap": Favour(1.7, -4.3),
-    "one off": Favour(1.0, -5.1),
-    "negation": Favour(0.7, -3.4),
+    "swap": Favour(0.8, -4.3),
+    "one off": Favour(0.5, -5.1),
+    "negation": Favour(0.3, -3.4),
     "order": Favour(0.0, -3.9),
-    "name": Favour(-0.2, -5.8),
-    "owner": Favour(-0.5, -7.0),
-    "constant": Favour(-0.7, -5.5),
-    "condition": Favour(-0.1, -5.9),
+    "name": Favour(-0.1, -5.8),
+    "owner": Favour(-0.2, -7.0),
+    "constant": Favour(-0.3, -5.5),
+    "condition": Favour(0.0, -5.9),
     "slice": Favour(0.0, -6.5),
-    "result": Favour(-0.5, -6.8),
-    "argument": Favour(-0.8, -6.8),
-    "call": Favour(-0.6, -7.6),
+    "result": Favour(-0.2, -6.8),
+    "argument": Favour(-0.4, -6.8),
+    "call": Favour(-0.3, -7.6),
 }
-"""What speaks for a small edit by its kind. Bonuses are fitted (`bench/calibrate.py`); floors are the log of how often
-one such edit of the faulty line is the right one, less 1."""
+"""What speaks for a small edit by its kind. Bonuses are half of what `bench/calibrate.py` fitted to a weaker model;
+floors are the log of how often one such edit of the faulty line is the right one, less 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

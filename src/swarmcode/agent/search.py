@@ -20,7 +20,7 @@ from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Seg
 from swarmcode.flow import Suspect, Usage
 from swarmcode.tree import Tree
 
-WORTH = Worth(trust=0.75, unlisted=-1.0, unseen=2.0)
+WORTH = Worth(trust=0.85, unlisted=-0.5, unseen=2.0)
 HIGHEST = reduce(or_, FAVOUR.values())
 SHARPNESS, DESCENT = 1.0, 0.5
 """Powers of a line's suspicion, and of its rank, with which it counts."""
