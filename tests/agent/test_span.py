@@ -177,7 +177,7 @@ def test_no_small_edit_is_left_out(tree: Tree) -> None:
     assert lines[0] == "+    return a + b  # here"
     for wanted in ("a * b", "b - a", "a - a", "a - b + 1", "not a - b", "a"):
         assert f"+    return {wanted}  # here" in lines
-    assert made[0].score > made[1].score + 5
+    assert made[0].score > made[1].score + 4
 
 
 def test_a_hundred_agents_share_one_search(tree: Tree) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
@@ -117,7 +118,7 @@ def test_a_fix_from_the_shell(shop: "Shell") -> None:
     done = shop.apart(*call)
     assert done.code == 0, done.err
     assert done.out.startswith("diff --git a/shop.py b/shop.py\n")
-    assert "+        result = result + price\n" in done.out
+    assert re.search(r"^\+        result (\+=|= result \+) price$", done.out, re.MULTILINE)
     assert "warning: nothing isolates the tests" in done.err
     assert "Fixed: 1 failing test now passes." in done.err
     assert files(shop.repo) == before
