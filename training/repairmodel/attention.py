@@ -92,9 +92,7 @@ def attend_padded(q: Tensor, k: Tensor, v: Tensor, batch: Batch) -> Tensor:
     The kernel is named: cuDNN's, which may be preferred, is planned anew for every shape, and no two batches share one.
     """
     padded, out = batch.padded(q.dtype), []
-    both = torch.cat(
-        (q, k, v), dim=-1
-    )  # padded and cut together: a GPU this busy waits for the host, not the host for it
+    both = torch.cat((q, k, v), dim=-1)  # padded and cut together: the host's calls are what a GPU waits for
     grid = both.new_zeros(padded.size, *both.shape[1:]).index_copy(0, padded.places, both)
     for mask, part in zip(padded.masks, grid.split([m.shape[0] * m.shape[2] for m in padded.masks]), strict=True):
         parts = part.unflatten(0, (mask.shape[0], mask.shape[2])).transpose(1, 2)

@@ -24,8 +24,6 @@ CORRECT = "correct"
 """Counted among the operators: the line as it was, to be left alone."""
 SHORT = 10
 """A function of fewer lines than this is drawn in proportion to its lines: faults of real releases are spread so."""
-
-
 ALIKE = 1.5
 """Trees whose lengths differ by no more than this factor are padded together."""
 
@@ -48,11 +46,6 @@ class Batch:
     """[M] LM or ANSWER."""
     operators: Counter[str] = field(default_factory=Counter)
     _padded: "Padded | None" = None
-
-    @property
-    def tree_lengths(self) -> list[int]:
-        """Tokens of each tree."""
-        return [trunk + count * length for trunk, count, length in self.trees]
 
     def to(self, device: torch.device) -> "Batch":
         """On another device."""
