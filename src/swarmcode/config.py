@@ -28,7 +28,9 @@ Origin = Literal["flag", "environment", "project", "user", "kept", "default"]
 
 T = TypeVar("T")
 
-NO_SETTINGS = frozenset({"SWARMCODE_HOME", "SWARMCODE_DEBUG", "SWARMCODE_API_KEY", "SWARMCODE_SERVE_KEY"})
+NO_SETTINGS = frozenset(
+    {"SWARMCODE_HOME", "SWARMCODE_DEBUG", "SWARMCODE_API_KEY", "SWARMCODE_SERVE_KEY", "SWARMCODE_KERNEL"}
+)
 """Variables that are read elsewhere and are no settings."""
 LARGEST_FILE = 1 << 20
 """Bytes of a settings file; a larger one is no settings file."""

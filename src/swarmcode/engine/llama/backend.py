@@ -2,19 +2,18 @@
 
 The KV cache has one of three layouts; all were measured with the embedded model on CPU cores:
 
-- `streams`: every sequence has cells of its own, and sharing a prefix copies them. Without flash attention, and with
-  the care that `ExactCells` and `Capacity.exact` take, what is computed for a sequence is bit for bit the same
-  whatever else is in the batch, so equal requests with equal seeds give equal answers (verified on x86-64 with the
-  embedded model; of weights with 32 bits a number the last digits differ). Chosen for sequences of some hundred tokens
-  where that is asked for.
-- `flash`: as `streams`, with flash attention and without that care. A sequence is computed with its own cells alone:
-  a hundred that share nothing take a fifth of the time that they take in one pool. Chosen while all streams fit.
-- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention; steps are
-  cut as `tiles.py` says. The only one that has room for long sequences.
+- `streams`: every sequence has cells of its own, and sharing a prefix copies them. With the care that `ExactCells` and
+  `Capacity.exact` take, what is computed for a sequence is bit for bit the same whatever else is in the batch, so equal
+  requests with equal seeds give equal answers (verified on x86-64 with the embedded model; of weights with 32 bits a
+  number the last digits differ). That holds with our attention (`attention.py`) and without flash attention, not with
+  llama.cpp's own. Chosen for sequences of some hundred tokens where that is asked for.
+- `flash`: as `streams`, with flash attention in any case, and without that care. Chosen while all streams fit.
+- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention; where that
+  is llama.cpp's own, steps are cut as `tiles.py` says. The only one that has room for long sequences.
 
-Where flash attention is used, sums depend on what is computed together and on where cells happen to lie: probabilities
-differ by a thousandth from run to run, and 1 to 3 of 100 answers. Guessed tokens (`draft.py`) are therefore computed in
-these two layouts alone: beside several tokens one is not summed as it is by itself, and in `streams` that would show.
+In the last two, sums depend on what is computed together and on where cells happen to lie: probabilities differ by a
+thousandth from run to run, and 1 to 3 of 100 answers. Guessed tokens (`draft.py`) are therefore computed in these two
+layouts alone: beside several tokens one is not summed as it is by itself, and in `streams` that would show.
 
 Not covered: llama.cpp aborts the process where its own invariants break, and nothing here can catch that.
 """
@@ -31,7 +30,8 @@ from numpy.typing import NDArray
 from swarmcode.engine import budget, machine
 from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
-from swarmcode.engine.llama import weights
+from swarmcode.engine.llama import attention, weights
+from swarmcode.engine.llama.attention import Kernel
 from swarmcode.engine.llama.batch import Batch
 from swarmcode.engine.llama.grammar import LlamaGrammar
 from swarmcode.engine.llama.library import LOG, lib
@@ -40,12 +40,6 @@ from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.tiles import Cost
 from swarmcode.engine.worker import StepFailed, StepInterrupted
 from swarmcode.errors import EngineLost, ModelError
-
-_FLASH = {
-    "streams": lib.LLAMA_FLASH_ATTN_TYPE_DISABLED,
-    "flash": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
-    "unified": lib.LLAMA_FLASH_ATTN_TYPE_AUTO,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +65,8 @@ class LlamaBackend:
 
     def __init__(self, model: ModelFile, room: Room, abandoned: threading.Event) -> None:
         self._lock = threading.Lock()
+        cpu = not lib.llama_supports_gpu_offload()
+        kernel = attention.kernel() if cpu else Kernel()
         self._model = weights.load(model, abandoned)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -89,22 +85,33 @@ class LlamaBackend:
             cells=room.cells,
             sharing=sharing,
             layout=room.layout,
-            cpu=not lib.llama_supports_gpu_offload(),
+            cpu=cpu,
             exact=room.exact,
         ).settled(affordable)
         self._layout: Layout = wish.laid_out
         try:
             self.capacity = _capacity(model, wish, affordable)
-            self._context = self._open_context(room.threads or machine.cpus())
+            ours = self._open(kernel, room.threads or machine.cpus())
             weights.adapt(self._model, self._context, model)
         except ModelError:
             self._free()
             raise
-        cost = Cost.of(model.size, model.cell_bytes) if wish.cpu else None
+        cost = Cost.of(model.size, model.cell_bytes) if cpu and not ours else None
         self._cells = self._laid(_Memory(lib.llama_get_memory(self._context)), cost)
         self._batch = Batch(self.capacity.chunk + 1)
 
-    def _open_context(self, threads: int) -> Any:
+    def _open(self, kernel: Kernel, threads: int) -> bool:
+        """Opens the context; whether our attention is used. Raises `ModelError`."""
+        kernel.refused()
+        flash = lib.LLAMA_FLASH_ATTN_TYPE_AUTO if self._layout != "streams" else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        self._context = self._open_context(lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if kernel else flash, threads)
+        ours = bool(kernel) and not kernel.refused()
+        if kernel and not ours and self._layout == "streams":
+            lib.llama_free(self._context)
+            self._context = self._open_context(flash, threads)
+        return ours
+
+    def _open_context(self, flash: int, threads: int) -> Any:
         capacity = self.capacity
         params = lib.llama_context_default_params()
         companion = self._layout == "streams"
@@ -114,7 +121,7 @@ class LlamaBackend:
         params.n_outputs_max = capacity.reads + companion
         params.n_threads = params.n_threads_batch = threads
         params.kv_unified = self._layout == "unified"
-        params.flash_attn_type = _FLASH[self._layout]
+        params.flash_attn_type = flash
         # A function that the computing threads can call without Python: it tells whether the buffer is empty.
         params.abort_callback = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
         params.abort_callback_data = ctypes.addressof(self._interrupted)

@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from pathlib import Path
 
 # How often a thread looks before it sleeps at a barrier; read once, when the libraries are loaded. By default it looks
 # for some 15 ms, and what it waits for may be a thread that the tests running beside it have displaced: on two cores,
@@ -12,7 +13,10 @@ if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
 import llama_cpp.llama_cpp as lib
 from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-__all__ = ["LOG", "json_schema_to_gbnf", "lib"]
+__all__ = ["FOLDER", "LOG", "json_schema_to_gbnf", "lib"]
+
+FOLDER = Path(lib.__file__).parent / "lib"
+"""Where the libraries of llama.cpp and ggml are."""
 
 
 class Log:

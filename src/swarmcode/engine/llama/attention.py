@@ -1,0 +1,151 @@
+"""Our own attention for CPUs, a plugin of ggml: compiled for the processor it runs on, and proven before it is used.
+
+llama.cpp's flash attention on a CPU goes row by row, once for every query head. `native/attention.cpp` computes tiles
+for all heads and all tokens that share them, several times faster. ggml takes it for what it supports as it takes BLAS,
+without a change to llama.cpp.
+
+It is compiled once, in some seconds, into the user's cache folder. Before it is used, another process compares what it
+computes with what must come out (`proof.py`): a plugin that crashes, because ggml's interface is another, or miscounts,
+is never loaded. Where there is no compiler, or `SWARMCODE_KERNEL=off`, llama.cpp computes attention as ever.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import platformdirs
+
+from swarmcode.engine.llama.library import FOLDER, LOG, lib
+
+SWITCH = "SWARMCODE_KERNEL"
+"""Environment variable: `off` leaves attention to llama.cpp."""
+
+_SOURCE = Path(__file__).parent / "native"
+_UNITS = ("attention.cpp", "plugin.cpp")
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-w")
+_COMPILING, _PROVING = 300, 60
+"""Seconds that may pass."""
+
+_LOCK = threading.Lock()
+
+
+class _Unusable(Exception):
+    """Why there is no kernel here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """Whether our attention is loaded."""
+
+    registry: int = 0
+    """ggml's handle of the plugin; 0: there is none."""
+    why_not: str = ""
+    """Why there is none, for a person."""
+    refused: Callable[[], int] = lambda: 0
+    """How many attention operations the plugin has left to llama.cpp since it was asked last."""
+
+    def __bool__(self) -> bool:
+        return bool(self.registry)
+
+
+def kernel() -> Kernel:
+    """The kernel of this process, which is compiled, proven and loaded when it is first asked for. Raises nothing."""
+    with _LOCK:
+        return _kernel()
+
+
+@functools.cache
+def _kernel() -> Kernel:
+    try:
+        return load(_built())
+    except _Unusable as unusable:
+        return Kernel(why_not=str(unusable))
+
+
+def load(path: Path) -> Kernel:
+    """Registers a plugin with ggml, for all models that are opened from now on."""
+    LOG.listen()
+    opened = lib._lib.ggml_backend_load
+    opened.restype, opened.argtypes = ctypes.c_void_p, [ctypes.c_char_p]
+    registry = opened(os.fsencode(path))
+    if not registry:
+        return Kernel(why_not=f"ggml does not load it: {LOG.complaint()}")
+    found = lib._lib.ggml_backend_reg_get_proc_address
+    found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
+    refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
+    return Kernel(registry=registry, refused=refused)
+
+
+def _built() -> Path:
+    """The plugin for this machine, compiled and proven if it is not there yet. Raises `_Unusable`."""
+    if os.environ.get(SWITCH, "").strip().lower() in {"off", "0", "no", "false"}:
+        raise _Unusable(f"{SWITCH} turns it off")
+    compiler = shutil.which(os.environ.get("CXX", "")) or next(filter(None, map(shutil.which, ("c++", "g++"))), None)
+    if compiler is None:
+        raise _Unusable("there is no C++ compiler")
+    headers = FOLDER.parent.parent / "include"
+    if not (headers / "ggml-backend.h").exists():
+        raise _Unusable(f"llama-cpp-python came without ggml's headers ({headers})")
+    folder = platformdirs.user_cache_path("swarmcode") / "kernels"
+    target = folder / f"attention-{_digest(compiler)}.so"
+    failed = target.with_suffix(".failed")
+    try:
+        if not target.exists() and not failed.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _build(compiler, headers, target, failed)
+        if failed.exists():
+            raise _Unusable(f"{failed.read_text(errors='replace').strip()} (remove {failed} to try again)")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _Unusable(f"it could not be built: {error}") from error
+    return target
+
+
+def _build(compiler: str, headers: Path, target: Path, failed: Path) -> None:
+    """Makes the plugin, or writes down why there is none. What another process makes meanwhile is the same."""
+    with tempfile.TemporaryDirectory(dir=target.parent) as made:
+        plugin = Path(made) / "plugin.so"
+        units = [str(_SOURCE / unit) for unit in _UNITS]
+        library = next(FOLDER.glob("libggml-base.so*"))
+        compiling = [compiler, *_FLAGS, f"-I{headers}", *units, str(library), "-o", str(plugin)]
+        complaint = _failure("compiling it", compiling, _COMPILING)
+        complaint = complaint or _failure("a trial", [sys.executable, "-m", _PROOF, str(plugin)], _PROVING)
+        if complaint:
+            failed.write_text(complaint)
+        else:
+            plugin.replace(target)
+
+
+_PROOF = "swarmcode.engine.llama.proof"
+
+
+def _failure(what: str, argv: Sequence[str], seconds: float) -> str:
+    """What went wrong; empty: nothing."""
+    ran = subprocess.run(argv, capture_output=True, text=True, errors="replace", timeout=seconds, check=False)
+    if not ran.returncode:
+        return ""
+    lines = [line.strip() for line in ran.stderr.splitlines() if line.strip()] or ["no reason given"]
+    complaint = next((line for line in lines if "rror" in line), lines[-1])
+    return f"{what} failed ({ran.returncode}): {complaint[:300]}"
+
+
+def _digest(compiler: str) -> str:
+    """Of all that a plugin depends on: its source, the compiler, this processor and the ggml that loads it."""
+    known = hashlib.sha256()
+    for path in sorted(_SOURCE.iterdir()):
+        known.update(path.read_bytes())
+    cpu = Path("/proc/cpuinfo").read_text(errors="replace") if Path("/proc/cpuinfo").exists() else platform.processor()
+    features = next((line for line in cpu.splitlines() if line.startswith(("flags", "Features"))), cpu)
+    for part in (compiler, *_FLAGS, platform.machine(), features, version("llama-cpp-python"), str(FOLDER)):
+        known.update(part.encode() + b"\0")
+    return known.hexdigest()[:16]

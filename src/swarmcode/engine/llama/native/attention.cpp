@@ -1,0 +1,488 @@
+// Attention of many sequences over one KV cache, as matrix products of tiles.
+//
+// What llama.cpp computes on a CPU row by row, once for every query head, is computed here for all query heads of a KV
+// head together, and for all tokens that see the same cells: a tile of 64 cells is read, converted and transposed once
+// for a block of tokens. Where tokens share a tile with few of their cells (a hundred sequences that decode write their
+// cells side by side), each token's cells are gathered into tiles of its own first.
+//
+// Softmax is computed online (Milakov and Gimelshein 2018; Dao et al.: FlashAttention, 2022). Partial results of every
+// eight tiles are combined in a fixed order (as in Flash-Decoding, 2023), so the threads share long sequences, too; the
+// idea of computing a prefix once for all who share it is that of Juravsky et al.: Hydragen, 2024.
+//
+// Everything is summed in f32 and, but for what is gathered, in an order that depends on the row and its cells alone:
+// on neither the other rows nor the number of threads. So a sequence with a KV stream of its own gets the same bits
+// whatever else is computed beside it.
+
+#include "attention.h"
+#include "vectors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace attention {
+namespace {
+
+constexpr int TILE = 64;  // cells
+constexpr int CHUNK = 8;  // tiles that are summed before they are added to the others
+constexpr int ROWS = 6;   // rows of a micro-kernel: a query head of a token each
+constexpr int BLOCK = 32; // tokens whose rows are computed together, at most
+constexpr int64_t SMALL = 1 << 18;  // multiplications that are not worth a second thread
+constexpr uint16_t NEVER = 0xFC00;  // minus infinity
+constexpr float NONE = -INFINITY;
+
+int padded(int64_t count) { return int((count + WIDTH - 1) / WIDTH * WIDTH); }
+
+int ceiling(int64_t count, int64_t of) { return int((count + of - 1) / of); }
+
+template <typename T>
+const T * at(const ggml_tensor * tensor, int64_t one, int64_t two, int64_t three) {
+    const char * data = (const char *)tensor->data;
+    return (const T *)(data + one * tensor->nb[1] + two * tensor->nb[2] + three * tensor->nb[3]);
+}
+
+// What is known of an operation.
+struct Shape {
+    const ggml_tensor *op, *q, *k, *v, *mask, *sinks;
+    int keys, values;             // numbers in a key, in a value
+    int key_room, value_room;     // the same in whole vectors
+    int cells, tiles, chunks;
+    int tokens, streams;          // tokens: of each stream
+    int groups, heads;            // KV heads; query heads of each
+    int block, blocks;            // tokens in a block; blocks of a stream
+    float scale;
+
+    Shape(const ggml_tensor * op, int threads)
+        : op(op), q(op->src[0]), k(op->src[1]), v(op->src[2]), mask(op->src[3]), sinks(op->src[4]),
+          keys(int(k->ne[0])), values(int(v->ne[0])), key_room(padded(keys)), value_room(padded(values)),
+          cells(int(k->ne[1])), tiles(ceiling(cells, TILE)), chunks(ceiling(tiles, CHUNK)),
+          tokens(int(q->ne[1])), streams(int(q->ne[3])), groups(int(k->ne[2])), heads(int(q->ne[2] / k->ne[2])) {
+        std::memcpy(&scale, op->op_params, sizeof scale);
+        const int shares = std::max(1, 2 * threads / (streams * groups));
+        block = std::clamp(ceiling(tokens, shares), 1, BLOCK);
+        blocks = ceiling(tokens, block);
+    }
+
+    int64_t stream_of_keys(int stream) const { return stream / (q->ne[3] / k->ne[3]); }
+
+    const uint16_t * masked(int stream, int token) const {
+        return mask ? at<uint16_t>(mask, token, 0, stream % mask->ne[3]) : nullptr;
+    }
+};
+
+// What attention is, as far as it is computed: for each row the highest score, the sum of the exponentials, and the
+// values weighted by them.
+struct State {
+    int room = 0;
+    std::vector<float> best, total, values;
+
+    void clear(int rows, int value_room) {
+        room = value_room;
+        best.assign(rows, NONE);
+        total.assign(rows, 0.0f);
+        values.assign(size_t(rows) * value_room, 0.0f);
+    }
+
+    float * of(int row) { return &values[size_t(row) * room]; }
+
+    void add(int row, State & other, int from) {
+        if (other.best[from] == NONE) return;
+        const float high = std::max(best[row], other.best[from]);
+        const float mine = std::exp(best[row] - high), its = std::exp(other.best[from] - high);
+        best[row] = high;
+        total[row] = total[row] * mine + other.total[from] * its;
+        float *to = of(row), *more = other.of(from);
+        for (int at = 0; at < room; at += WIDTH) store(to + at, load(to + at) * mine + load(more + at) * its);
+    }
+};
+
+// 64 cells as the micro-kernels read them.
+class Tile {
+  public:
+    std::vector<float> keys, values;  // keys: number by number, 64 cells each; values: cell by cell
+    int cells = 0;                    // with values
+
+    // `count` cells by their keys and values.
+    void fill(const Shape & shape, const uint16_t * const * from_keys, const uint16_t * const * from_values, int count) {
+        keys.resize(size_t(shape.key_room) * TILE);
+        values.resize(size_t(shape.value_room) * TILE);
+        cells = count;
+        const int whole = shape.keys / WIDTH * WIDTH;
+        for (int cell = 0; cell < TILE; cell += WIDTH) {
+            float * to = &keys[cell];
+            for (int number = 0; number < whole; number += WIDTH)
+                columns(from_keys + cell, to, number, [](const uint16_t * from) { return load_halves(from); });
+            if (const int rest = shape.keys - whole)
+                columns(from_keys + cell, to, whole, [=](const uint16_t * from) { return load_halves(from, rest); });
+        }
+        for (int cell = 0; cell < count; cell++) {
+            float * to = &values[size_t(cell) * shape.value_room];
+            int number = 0;
+            for (; number + WIDTH <= shape.values; number += WIDTH) store(to + number, load_halves(from_values[cell] + number));
+            if (number < shape.values) store(to + number, load_halves(from_values[cell] + number, shape.values - number));
+        }
+    }
+
+  private:
+    // Numbers of WIDTH cells, from `number` on.
+    template <typename Load>
+    static void columns(const uint16_t * const * from, float * to, int number, Load load) {
+        Vec rows[WIDTH];
+        for (int row = 0; row < WIDTH; row++) rows[row] = load(from[row] + number);
+        transpose(rows);
+        for (int row = 0; row < WIDTH; row++) store(to + size_t(number + row) * TILE, rows[row]);
+    }
+};
+
+// scores[r][c] = sum over d of queries[r][d] * keys[d][c], for 64 cells.
+void score(const float * const * queries, const float * keys, int count, float (*scores)[TILE]) {
+    for (int cell = 0; cell < TILE; cell += WIDE * WIDTH) {
+        Vec sums[ROWS][WIDE] = {};
+        for (int number = 0; number < count; number++) {
+            Vec key[WIDE];
+            for (int part = 0; part < WIDE; part++) key[part] = load(keys + number * TILE + cell + part * WIDTH);
+            for (int row = 0; row < ROWS; row++)
+                for (int part = 0; part < WIDE; part++) sums[row][part] += queries[row][number] * key[part];
+        }
+        for (int row = 0; row < ROWS; row++)
+            for (int part = 0; part < WIDE; part++) store(scores[row] + cell + part * WIDTH, sums[row][part]);
+    }
+}
+
+// to[r][...] += sum over c of shares[r][c] * values[c][...], for PARTS vectors of the values.
+template <int PARTS>
+void weigh(const float (*shares)[TILE], const float * values, int room, int cells, float * const * to) {
+    Vec sums[ROWS][PARTS];
+    for (int row = 0; row < ROWS; row++)
+        for (int part = 0; part < PARTS; part++) sums[row][part] = load(to[row] + part * WIDTH);
+    for (int cell = 0; cell < cells; cell++) {
+        Vec value[PARTS];
+        for (int part = 0; part < PARTS; part++) value[part] = load(values + size_t(cell) * room + part * WIDTH);
+        for (int row = 0; row < ROWS; row++)
+            for (int part = 0; part < PARTS; part++) sums[row][part] += shares[row][cell] * value[part];
+    }
+    for (int row = 0; row < ROWS; row++)
+        for (int part = 0; part < PARTS; part++) store(to[row] + part * WIDTH, sums[row][part]);
+}
+
+// Scores become exponentials; the row's state is ready for the tile's values.
+void soften(float * scores, const uint16_t * mask, State & state, int row) {
+    Vec high = all(NONE);
+    for (int cell = 0; cell < TILE; cell += WIDTH) {
+        const Vec bias = load_halves(mask + cell);
+        const Vec score = bias == NONE ? all(NONE) : load(scores + cell) + bias;
+        store(scores + cell, score);
+        high = higher(score, high);
+    }
+    const float before = state.best[row];
+    const float now = std::max(before, highest(high));
+    if (now == NONE) {
+        std::fill_n(scores, TILE, 0.0f);
+        return;
+    }
+    Vec sums = {};
+    for (int cell = 0; cell < TILE; cell += WIDTH) {
+        const Vec share = exponential(load(scores + cell) - now);
+        store(scores + cell, share);
+        sums += share;
+    }
+    if (now != before) {
+        const float kept = std::exp(before - now);
+        state.best[row] = now;
+        state.total[row] *= kept;
+        float * values = state.of(row);
+        for (int at = 0; at < state.room; at += WIDTH) store(values + at, load(values + at) * kept);
+    }
+    state.total[row] += sum(sums);
+}
+
+// What one thread computes with.
+struct Bench {
+    std::vector<float> queries;
+    std::vector<float> spare;      // where rows go that a micro-kernel has too many
+    std::vector<uint16_t> zeros;   // a cell that nobody sees
+    State whole, part, gathered;
+    Tile tile;
+    std::vector<int> active;
+    std::vector<uint64_t> left;  // by token and tile: cells that are to be gathered
+};
+
+// The tokens of a block, for one KV head.
+class Block {
+  public:
+    Block(const Shape & shape, const std::vector<uint64_t> & bits, Bench & bench, int number)
+        : shape_(shape), bits_(bits), bench_(bench),
+          stream_(number / (shape.blocks * shape.groups)), group_(number / shape.blocks % shape.groups),
+          first_(number % shape.blocks * shape.block), count_(std::min(shape.block, shape.tokens - first_)) {
+        bench.queries.resize(size_t(rows()) * shape.key_room);
+        bench.spare.resize(shape.value_room);
+        bench.zeros.resize(std::max(shape.keys, shape.values));
+        for (int token = 0; token < count_; token++)
+            for (int head = 0; head < shape.heads; head++) {
+                const float * from = at<float>(shape.q, first_ + token, group_ * shape.heads + head, stream_);
+                float * to = query(token * shape.heads + head);
+                for (int number = 0; number < shape.keys; number++) to[number] = from[number] * shape.scale;
+            }
+    }
+
+    int rows() const { return count_ * shape_.heads; }
+
+    // Adds what a chunk's tiles give to a clear state; what is left to be gathered is told apart, not computed.
+    void chunk(int number, State & state) {
+        const int end = std::min((number + 1) * CHUNK, shape_.tiles);
+        for (int tile = number * CHUNK; tile < end; tile++) {
+            const uint64_t wanted = active(tile);
+            if (!wanted || scattered(tile)) continue;
+            fill(tile, wanted);
+            compute(state, [&](int token) { return mask(token, tile); });
+        }
+    }
+
+    // Adds what is left to be gathered, token by token.
+    void gather(State & state) {
+        left_.assign(shape_.tiles, false);
+        bool any = false;
+        for (int tile = 0; tile < shape_.tiles; tile++) any |= left_[tile] = active(tile) && scattered(tile);
+        if (!any) return;
+        for (int token = 0; token < count_; token++) gather(token, state);
+    }
+
+    // Writes the result.
+    void finish(State & state) {
+        for (int token = 0; token < count_; token++)
+            for (int head = 0; head < shape_.heads; head++) {
+                const int row = token * shape_.heads + head, whole_head = group_ * shape_.heads + head;
+                float scale = 1.0f, total = state.total[row];
+                if (shape_.sinks) {
+                    const float sink = ((const float *)shape_.sinks->data)[whole_head];
+                    const float high = std::max(state.best[row], sink);
+                    scale = std::exp(state.best[row] - high);
+                    total = total * scale + std::exp(sink - high);
+                }
+                const float share = total == 0.0f ? 0.0f : scale / total;
+                const float * from = state.of(row);
+                float * to = (float *)at<float>(shape_.op, whole_head, first_ + token, stream_);
+                for (int number = 0; number < shape_.values; number++) to[number] = from[number] * share;
+            }
+    }
+
+  private:
+    float * query(int row) { return &bench_.queries[size_t(row) * shape_.key_room]; }
+
+    uint64_t seen(int token, int tile) const {
+        return bits_[(size_t(stream_) * shape_.tokens + first_ + token) * shape_.tiles + tile];
+    }
+
+    // Notes which tokens see something of a tile; the cells that any of them sees.
+    uint64_t active(int tile) {
+        uint64_t any = 0;
+        bench_.active.clear();
+        for (int token = 0; token < count_; token++)
+            if (const uint64_t cells = seen(token, tile)) {
+                any |= cells;
+                bench_.active.push_back(token);
+            }
+        return any;
+    }
+
+    // Whether the active tokens see so little of a tile, here and there, that gathering is cheaper. Never where all
+    // see it from its first cell on, as in the stream of one sequence.
+    bool scattered(int tile) const {
+        size_t pairs = 0;
+        bool begun = true;
+        for (int token : bench_.active) {
+            const uint64_t cells = seen(token, tile);
+            pairs += __builtin_popcountll(cells);
+            begun &= (cells & (cells + 1)) == 0;
+        }
+        return !begun && pairs * 2 < bench_.active.size() * TILE;
+    }
+
+    void fill(int tile, uint64_t wanted) {
+        const uint16_t *keys[TILE], *values[TILE];
+        for (int cell = 0; cell < TILE; cell++) point(wanted >> cell & 1, tile * TILE + cell, keys[cell], values[cell]);
+        const int next = std::min(TILE, shape_.cells - (tile + 1) * TILE);
+        for (int cell = 0; cell < next; cell++) {
+            fetch(shape_.k, (tile + 1) * TILE + cell, shape_.keys);
+            if (shape_.k->data != shape_.v->data) fetch(shape_.v, (tile + 1) * TILE + cell, shape_.values);
+        }
+        bench_.tile.fill(shape_, keys, values, TILE - __builtin_clzll(wanted));
+    }
+
+    // What is computed next comes into the cache meanwhile.
+    void fetch(const ggml_tensor * from, int cell, int count) const {
+        const char * row = at<char>(from, cell, group_, shape_.stream_of_keys(stream_));
+        for (size_t byte = 0; byte < count * sizeof(uint16_t); byte += 64) __builtin_prefetch(row + byte);
+    }
+
+    void point(bool wanted, int cell, const uint16_t *& key, const uint16_t *& value) const {
+        const int64_t stream = shape_.stream_of_keys(stream_);
+        key = wanted ? at<uint16_t>(shape_.k, cell, group_, stream) : bench_.zeros.data();
+        value = wanted ? at<uint16_t>(shape_.v, cell, group_, stream) : bench_.zeros.data();
+    }
+
+    // 64 halves; a copy where the mask has fewer.
+    const uint16_t * mask(int token, int tile) {
+        const uint16_t * whole = shape_.masked(stream_, first_ + token);
+        const int count = std::min(TILE, shape_.cells - tile * TILE);
+        if (whole && count == TILE) return whole + tile * TILE;
+        std::fill_n(mask_, TILE, NEVER);
+        for (int cell = 0; cell < count; cell++) mask_[cell] = whole ? whole[tile * TILE + cell] : 0;
+        return mask_;
+    }
+
+    void gather(int token, State & state) {
+        const uint16_t * whole = shape_.masked(stream_, first_ + token);
+        const uint16_t *keys[TILE], *values[TILE];
+        uint16_t mask[TILE];
+        int count = 0;
+        bench_.active.assign(1, token);
+        const auto flush = [&] {
+            if (!count) return;
+            std::fill(keys + count, keys + TILE, bench_.zeros.data());
+            std::fill(mask + count, mask + TILE, NEVER);
+            bench_.tile.fill(shape_, keys, values, count);
+            compute(state, [&](int) { return mask; });
+            count = 0;
+        };
+        for (int tile = 0; tile < shape_.tiles; tile++) {
+            if (!left_[tile]) continue;
+            for (uint64_t cells = seen(token, tile); cells; cells &= cells - 1) {
+                const int cell = tile * TILE + __builtin_ctzll(cells);
+                point(true, cell, keys[count], values[count]);
+                mask[count++] = whole ? whole[cell] : 0;
+                if (count == TILE) flush();
+            }
+        }
+        flush();
+    }
+
+    // The tile for all rows of the active tokens.
+    template <typename Mask>
+    void compute(State & state, Mask mask) {
+        const Tile & tile = bench_.tile;
+        const int rows = int(bench_.active.size()) * shape_.heads;
+        for (int first = 0; first < rows; first += ROWS) {
+            const int count = std::min(ROWS, rows - first);
+            const float * queries[ROWS];
+            float * to[ROWS];
+            float scores[ROWS][TILE];
+            int numbers[ROWS];
+            for (int row = 0; row < ROWS; row++) {
+                const int from = first + std::min(row, count - 1);
+                numbers[row] = bench_.active[from / shape_.heads] * shape_.heads + from % shape_.heads;
+                queries[row] = query(numbers[row]);
+                to[row] = row < count ? state.of(numbers[row]) : bench_.spare.data();
+            }
+            score(queries, tile.keys.data(), shape_.keys, scores);
+            for (int row = 0; row < count; row++)
+                soften(scores[row], mask(numbers[row] / shape_.heads), state, numbers[row]);
+            weigh_all(scores, to);
+        }
+    }
+
+    void weigh_all(const float (*shares)[TILE], float ** to) {
+        const Tile & tile = bench_.tile;
+        const float * values = tile.values.data();
+        const int room = shape_.value_room;
+        int done = 0;
+        const auto go = [&](auto weigh, int parts) {
+            weigh(shares, values + done, room, tile.cells, to);
+            done += parts * WIDTH;
+            for (int row = 0; row < ROWS; row++) to[row] += to[row] == bench_.spare.data() ? 0 : parts * WIDTH;
+        };
+        while (room - done >= WIDE * WIDTH) go(weigh<WIDE>, WIDE);
+        while (room - done >= 2 * WIDTH) go(weigh<2>, 2);
+        if (room - done > 0) go(weigh<1>, 1);
+    }
+
+    const Shape & shape_;
+    const std::vector<uint64_t> & bits_;
+    Bench & bench_;
+    const int stream_, group_, first_, count_;
+    std::vector<bool> left_;
+    uint16_t mask_[TILE];
+};
+
+// A whole block by one thread.
+void whole(Block & block, const Shape & shape, Bench & bench) {
+    bench.whole.clear(block.rows(), shape.value_room);
+    for (int part = 0; part <= shape.chunks; part++) {
+        bench.part.clear(block.rows(), shape.value_room);
+        part < shape.chunks ? block.chunk(part, bench.part) : block.gather(bench.part);
+        for (int row = 0; row < block.rows(); row++) bench.whole.add(row, bench.part, row);
+    }
+    block.finish(bench.whole);
+}
+
+Bench & mine() {
+    thread_local Bench bench;
+    return bench;
+}
+
+}  // namespace
+
+bool supports(const ggml_tensor * op) {
+    const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3], *sinks = op->src[4];
+    float bias, cap;
+    std::memcpy(&bias, (const float *)op->op_params + 1, sizeof bias);
+    std::memcpy(&cap, (const float *)op->op_params + 2, sizeof cap);
+    return bias == 0.0f && cap == 0.0f && op->type == GGML_TYPE_F32 && q->type == GGML_TYPE_F32 &&
+           k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && q->nb[0] == sizeof(float) &&
+           k->nb[0] == sizeof(uint16_t) && v->nb[0] == sizeof(uint16_t) && k->ne[1] > 0 && k->ne[2] == v->ne[2] &&
+           k->ne[3] == v->ne[3] && q->ne[2] % k->ne[2] == 0 && q->ne[3] % k->ne[3] == 0 &&
+           (!mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == sizeof(uint16_t) && mask->ne[2] == 1)) &&
+           (!sinks || sinks->type == GGML_TYPE_F32);
+}
+
+void attend(const ggml_tensor * op, int threads) {
+    const int64_t work = op->src[0]->ne[0] * ggml_nrows(op->src[0]) * op->src[1]->ne[1];
+    if (work < SMALL) threads = 1;
+    const Shape shape(op, threads);
+    const int rows = shape.streams * shape.tokens, blocks = shape.streams * shape.groups * shape.blocks;
+    const int parts = shape.chunks + 1;
+    const bool split = blocks < threads && shape.chunks > 1;
+    std::vector<uint64_t> bits(size_t(rows) * shape.tiles);
+    std::vector<State> states(split ? size_t(blocks) * parts : 0);
+
+#pragma omp parallel num_threads(threads)
+    {
+#pragma omp for schedule(static)
+        for (int row = 0; row < rows; row++) {
+            const uint16_t * mask = shape.masked(row / shape.tokens, row % shape.tokens);
+            for (int tile = 0; tile < shape.tiles; tile++) {
+                const int count = std::min(TILE, shape.cells - tile * TILE);
+                const uint64_t all = count == TILE ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
+                bits[size_t(row) * shape.tiles + tile] = mask ? seen(mask + tile * TILE, count) : all;
+            }
+        }
+        if (!split) {
+#pragma omp for schedule(dynamic, 1)
+            for (int number = 0; number < blocks; number++) {
+                Block block(shape, bits, mine(), number);
+                whole(block, shape, mine());
+            }
+        } else {
+#pragma omp for schedule(dynamic, 1)
+            for (int number = 0; number < blocks * parts; number++) {
+                Block block(shape, bits, mine(), number / parts);
+                State & state = states[number];
+                state.clear(block.rows(), shape.value_room);
+                number % parts < shape.chunks ? block.chunk(number % parts, state) : block.gather(state);
+            }
+#pragma omp for schedule(dynamic, 1)
+            for (int number = 0; number < blocks; number++) {
+                Block block(shape, bits, mine(), number);
+                State & all = mine().whole;
+                all.clear(block.rows(), shape.value_room);
+                for (int part = 0; part < parts; part++)
+                    for (int row = 0; row < block.rows(); row++) all.add(row, states[number * parts + part], row);
+                block.finish(all);
+            }
+        }
+    }
+}
+
+}  // namespace attention
