@@ -127,8 +127,11 @@ def _sampled(sampling: Sampling) -> str:
     return f"{', '.join(told)}, {sampling.max_tokens:,} tokens at most"
 
 
-def fitted(found: Fit, read: Card, host: Host, wish: Wish, unused: list[str]) -> list[tuple[str, str]]:
-    """How a model lies in memory, line by line. `unused`: cards that llama.cpp was built without support for."""
+def fitted(
+    found: Fit, read: Card, host: Host, wish: Wish, unused: list[str], kernel: str = ""
+) -> list[tuple[str, str]]:
+    """How a model lies in memory, line by line. `unused`: cards that llama.cpp was built without support for; `kernel`:
+    why llama.cpp computes attention on the CPU, empty where we do."""
     kept = "read from disk again and again: more than memory holds" if found.mapped else "mapped, and kept in memory"
     rows = [
         ("fits", "yes" if found.fits else f"no: {found.why}"),
@@ -137,6 +140,8 @@ def fitted(found: Fit, read: Card, host: Host, wish: Wish, unused: list[str]) ->
         ("weights", f"{byte_size(read.size)}, {kept}"),
         ("layout", found.layout),
     ]
+    if not host.gpus:
+        rows.append(("attention", f"llama.cpp's: {kernel}" if kernel else "swarmcode's"))
     if found.capacity is None:
         rows.append(("KV cache", "none: swarmcode would refuse to open the model"))
     else:

@@ -239,6 +239,7 @@ def fit_(
     from swarmcode.cli.model_facts import fitted
     from swarmcode.engine import budget, card, machine, models
     from swarmcode.engine.fit import Host, fit
+    from swarmcode.engine.llama.attention import kernel
 
     if not 0 < agents <= budget.MAX_SEATS:
         raise UsageError(f"{agents} agents cannot run at once", f"ask for 1 to {budget.MAX_SEATS}")
@@ -250,6 +251,6 @@ def fit_(
     wish = budget.Wish(agents=agents, context=context or model.profile.context)
     found = fit(read, model.profile.context, model.cell_bytes, host, wish)
     unused = [gpu.name for gpu in machine.cards()] if not gpus else []
-    show_table(fitted(found, read, host, wish, unused))
+    show_table(fitted(found, read, host, wish, unused, "" if gpus else kernel().why_not))
     if not found.fits:
         raise typer.Exit(SwarmcodeError.exit_code)

@@ -23,6 +23,8 @@ _F32, _F16 = 0, 1  # ggml_type
 _SPARE = 1 << 20  # bytes beside those of the tensors
 
 Mask = NDArray[np.bool_]
+Part = tuple[slice, slice]
+"""Of streams, and of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,27 +42,34 @@ class Sizes:
     sinks: bool = False
 
 
-def attended(plugin: Kernel, sizes: Sizes, mask: Mask, threads: int = 2, seed: int = 0) -> NDArray[np.float32]:
-    """What the plugin computes from random numbers. `mask` and result: shapes (streams, tokens, cells) and (streams,
-    tokens, heads, values). Raises `RuntimeError` where the plugin does not take the operation."""
-    return _Operation(sizes, mask, seed).computed(plugin, threads)
+ALL: Part = (slice(None), slice(None))
 
 
-def expected(sizes: Sizes, mask: Mask, seed: int = 0) -> NDArray[np.float64]:
-    """The same by numpy."""
-    return _Operation(sizes, mask, seed).expected()
+def attended(plugin: Kernel, sizes: Sizes, mask: Mask, threads: int = 2, part: Part = ALL) -> NDArray[np.float32]:
+    """What the plugin computes from random numbers, for a part of the streams and of the tokens.
+
+    `mask` and result: shapes (streams, tokens, cells) and (streams, tokens, heads, values). Raises `RuntimeError` where
+    the plugin does not take the operation.
+    """
+    return _Operation(sizes, mask, part).computed(plugin, threads)
+
+
+def expected(sizes: Sizes, mask: Mask) -> NDArray[np.float64]:
+    """The same by numpy, for all."""
+    return _Operation(sizes, mask, ALL).expected()
 
 
 class _Operation:
     """Random numbers of given sizes, of which keys and values are halves."""
 
-    def __init__(self, sizes: Sizes, mask: Mask, seed: int) -> None:
-        random = np.random.default_rng(seed)
+    def __init__(self, sizes: Sizes, mask: Mask, part: Part) -> None:
+        random = np.random.default_rng(0)
         streams, tokens, cells = mask.shape
-        self._sizes, self._mask = sizes, mask
-        self._q = random.standard_normal((streams, sizes.heads, tokens, sizes.keys), np.float32)
-        self._k = random.standard_normal((streams, sizes.groups, cells, sizes.keys), np.float32).astype(np.float16)
-        own = random.standard_normal((streams, sizes.groups, cells, sizes.values), np.float32).astype(np.float16)
+        of, rows = part
+        self._sizes, self._mask = sizes, mask[of, rows]
+        self._q = random.standard_normal((streams, sizes.heads, tokens, sizes.keys), np.float32)[of, :, rows]
+        self._k = random.standard_normal((streams, sizes.groups, cells, sizes.keys), np.float32).astype(np.float16)[of]
+        own = random.standard_normal((streams, sizes.groups, cells, sizes.values), np.float32).astype(np.float16)[of]
         self._v = self._k[..., : sizes.values] if sizes.shared else own
         self._sinks = random.standard_normal(sizes.heads, np.float32)
 
