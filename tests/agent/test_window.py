@@ -66,7 +66,7 @@ def test_the_head_of_a_long_function_stays_in_sight() -> None:
     window = cut("f.py", source, 16)
     assert window is not None
     assert window.headed
-    assert (window.above[0], len(window.above), len(window.below)) == ("def f(a):", 9, 5)
+    assert (window.above[0], len(window.above), len(window.below)) == ("def f(a):", 8, 5)
     wide = cut("f.py", source, 16, before=16, after=8)
     assert wide is not None
     assert (wide.headed, len(wide.above), len(wide.below)) == (False, 15, 5)
@@ -105,3 +105,13 @@ def test_putting_the_same_line_back_changes_nothing(source: str, number: int) ->
     window = cut("f.py", source, number)
     if window is not None:
         assert window.replaced(source, window.line) == source
+
+
+def test_windows_of_neighbours_begin_alike() -> None:
+    """So what they share is computed once; and every line sees at least half of what it may."""
+    source = "def f(a):\n" + "".join(f"    x{number} = a\n" for number in range(60))
+    windows = [cut("f.py", source, number, before=16, after=8) for number in range(20, 60)]
+    seconds = [window.above[1] for window in windows if window]
+    assert len(seconds) == 40
+    assert len(set(seconds)) <= 6
+    assert min(len(window.above) for window in windows if window) >= 9

@@ -186,12 +186,12 @@ def test_fit(shell: "Shell", chat: Path) -> None:
     """0 where it fits, 1 where something would be cut, 2 for what makes no sense; the table says why."""
     done = shell("models", "fit", "repair", "--agents", "3", "--context", "200")
     table = dict(line.split("  ", 1) for line in done.out.splitlines())
-    assert (done.code, table["fits"].strip(), table["layout"].strip()) == (0, "yes", "streams")
+    assert (done.code, table["fits"].strip(), table["layout"].strip()) == (0, "yes", "unified")
     assert table["asked for"].strip() == "3 agents with up to 200 tokens each"
     done = shell("models", "fit", str(chat), "--agents", "3", "--context", "5000")
     assert done.code == 1
     assert done.out.startswith("fits         no: the model can use sequences of 4,096 tokens at most\n")
-    assert "layout       flash" in done.out
+    assert "layout       unified" in done.out
     assert "256 agents cannot run at once" in refused(shell, "fit", "repair", "--agents", "256")
     assert "no model called 'nope'" in refused(shell, "fit", "nope")
 

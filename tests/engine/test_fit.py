@@ -118,6 +118,15 @@ def test_short_contexts_need_no_exactness_where_speed_is_asked_for() -> None:
     assert replace(wish, exact=False).settled(10**9).laid_out == "flash"
 
 
+def test_with_our_attention_one_pool_is_enough() -> None:
+    """Whatever the context, but where exactness is asked for."""
+    wish = Wish(agents=10, context=512, pooled=True, exact=False)
+    assert wish.settled(10**9).laid_out == "unified"
+    assert replace(wish, context=4096).settled(10**9).laid_out == "unified"
+    assert replace(wish, exact=True).settled(10**9).laid_out == "streams"
+    assert replace(wish, layout="flash").settled(10**9).laid_out == "flash"
+
+
 def test_short_contexts_lie_in_streams() -> None:
     """With as many seats as there can be, if memory allows, and one stream more for the companion; not for recurrent
     models."""
@@ -197,10 +206,11 @@ def test_the_arithmetic_holds_everywhere(
 @pytest.mark.parametrize(("agents", "context", "streams"), [(3, 512, True), (100, 256, True), (5, 4096, False)])
 def test_the_engine_opens_what_was_foretold(chat_gguf: Path, agents: int, context: int, streams: bool) -> None:
     """The same seats, cells and layout, for the embedded model and for one that chats."""
+    from swarmcode.engine.llama.attention import kernel
     from swarmcode.engine.llama.backend import LlamaBackend, Room
 
     file = resolve("repair") if streams else describe(chat_gguf)
-    wish = Wish(agents=agents, context=context)
+    wish = Wish(agents=agents, context=context, pooled=bool(kernel()))
     foretold = budget.capacity(wish, budget.affordable(machine.memory(), file.size, file.cell_bytes))
     backend = LlamaBackend(file, Room(agents=agents, context=context), threading.Event())
     try:

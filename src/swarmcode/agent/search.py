@@ -147,7 +147,6 @@ def expansion(place: Place, answer: Answer, marks: Marks, top: int = FOLLOWING) 
         stop_tokens=(marks.end,),
         constraint=AnswerConstraint(answer, len(place.prompt.line), marks),
         top=top,
-        passing=bool(answer),
     )
 
 

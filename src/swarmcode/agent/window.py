@@ -47,8 +47,12 @@ class Window:
 
 
 def cut(path: str, text: str, number: int, *, before: int = 8, after: int = 5) -> Window | None:
-    """The window around line `number`, with so many code lines before and after; None where that line holds no code,
-    or nobody can parse the file."""
+    """The window around line `number`, with so many code lines before and after it; None where that line holds no code,
+    or nobody can parse the file.
+
+    Where there are more, up to half of those before are left out, so that windows of neighbouring lines begin alike:
+    what they share is computed once.
+    """
     source = text.encode()
     tree = parse(path, source)
     lines = text.split("\n")
@@ -62,7 +66,9 @@ def cut(path: str, text: str, number: int, *, before: int = 8, after: int = 5) -
     indent = _indent(lines[first]) if function else ""
     rows = [row for row in code if first <= row <= last]
     place = rows.index(number - 1)
-    above = rows[max(0, place - before) : place]
+    stride = max(1, before // 2)
+    start = -(-max(0, place - before) // stride) * stride
+    above = rows[start:place]
     headed = function is not None and rows[0] < (above[0] if above else rows[place])
     if headed:
         above.insert(0, rows[0])

@@ -63,7 +63,8 @@ async def open_model(
 
     # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
     threads = settings.model.threads or max(1, cpus() // 2)
-    return await open_engine(choice.file, agents=agents or settings.swarm.agents, context=context, threads=threads)
+    agents = agents or settings.swarm.agents
+    return await open_engine(choice.file, agents=agents, context=context, threads=threads, exact=False)
 
 
 class Standby:

@@ -248,9 +248,15 @@ def fit_(
     model = models.resolve(name, _home())
     read, gpus = card.read(model.path), machine.gpus()
     host = Host(memory=machine.memory(), gpus=len(gpus), gpu_memory=sum(gpu.free for gpu in gpus))
-    wish = budget.Wish(agents=agents, context=context or model.profile.context)
+    why_not = "" if gpus else kernel().why_not
+    wish = budget.Wish(
+        agents=agents,
+        context=context or model.profile.context,
+        pooled=not (gpus or why_not),
+        exact=False,
+    )
     found = fit(read, model.profile.context, model.cell_bytes, host, wish)
     unused = [gpu.name for gpu in machine.cards()] if not gpus else []
-    show_table(fitted(found, read, host, wish, unused, "" if gpus else kernel().why_not))
+    show_table(fitted(found, read, host, wish, unused, why_not))
     if not found.fits:
         raise typer.Exit(SwarmcodeError.exit_code)

@@ -120,8 +120,7 @@ class BatchedEngine:
             Answer(request, seed, ends, (*asked, *grammars[index : index + 1]))
             for index, seed in enumerate(request.seeds)
         )
-        keep = len(self.prompt(request.prompt[:1])) if request.passing else None
-        return Job(request, prompt, answers, grammars, deliver, keep)
+        return Job(request, prompt, answers, grammars, deliver)
 
     def _check(self, prompt: tuple[int, ...], request: Request) -> None:
         wanted, context = request.sampling.max_tokens, self._profile.context

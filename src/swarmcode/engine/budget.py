@@ -48,13 +48,18 @@ class Wish:
     """None: by the context and by memory."""
     cpu: bool = True
     """Whether a CPU computes it all."""
+    pooled: bool = False
+    """Whether attention is computed tile by tile, for all who share one (`llama/attention.py`): then one pool of cells
+    is as fast as streams."""
     exact: bool = True
     """Whether short sequences are to be computed as if they were alone, to the last bit, at the price of some speed."""
 
     def settled(self, room: int) -> "Wish":
         """With the layout that is chosen where `room` tokens are affordable."""
-        roomy = (self.agents + SPARE_SEATS) * self.context <= room // FLASH_SHARE
         brief = self.exact and self.context <= STREAM_CONTEXT
+        if self.pooled and not brief:
+            return self if self.layout else replace(self, layout="unified")
+        roomy = (self.agents + SPARE_SEATS) * self.context <= room // FLASH_SHARE
         flash = self.sharing and self.cpu and not brief and self.context <= FLASH_CONTEXT and roomy
         return self if self.layout or not flash else replace(self, layout="flash")
 

@@ -75,9 +75,6 @@ class Request:
     """Control tokens that the text spells out; it has none of the others."""
     priority: float = 0.0
     """Higher runs first when seats are scarce."""
-    passing: bool = False
-    """Whether what follows the prompt's first segment is of no use to any later request: it is forgotten at once, and
-    leaves its place in the cache to beginnings that are asked for again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

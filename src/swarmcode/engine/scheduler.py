@@ -73,11 +73,10 @@ class Scheduler:
         """Whether there is nothing to compute and nothing to change in the cache."""
         return not (self._sequences or self._cache.changed)
 
-    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float = 0.0, keep: int | None = None) -> int:
-        """A new sequence; its id. The prompt has at least one token, and fits into the context with `max_tokens`.
-        `keep`: how much of the sequence is worth keeping as a prefix afterwards; None: all."""
+    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float = 0.0) -> int:
+        """A new sequence; its id. The prompt has at least one token, and fits into the context with `max_tokens`."""
         assert 0 < len(prompt) <= self.capacity.context - max_tokens
-        return self._sequences.add(prompt, max_tokens=max_tokens, priority=priority, keep=keep).id
+        return self._sequences.add(prompt, max_tokens=max_tokens, priority=priority).id
 
     def cost(self, sequence: int) -> Cost:
         """What the prompt of a sequence that has not ended has cost so far."""
@@ -293,7 +292,7 @@ class Scheduler:
         self._growth += sequence.growth
 
     def _park(self, sequence: Member) -> None:
-        self._cache.retire(sequence.seat, min(len(sequence.tokens), sequence.keep))
+        self._cache.retire(sequence.seat, len(sequence.tokens))
         self._sequences.park(sequence)
 
     def _close_plan(self) -> None:
@@ -309,4 +308,4 @@ class Scheduler:
     def _end(self, sequence: Member, keep: int) -> None:
         self._sequences.end(sequence)
         if sequence.seat >= 0:
-            self._cache.retire(sequence.seat, min(keep, sequence.keep))
+            self._cache.retire(sequence.seat, keep)

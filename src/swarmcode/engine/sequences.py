@@ -36,8 +36,6 @@ class Member:
     """Prompt and answer so far."""
     limit: int
     """Length at which it ends at the latest."""
-    keep: int
-    """Tokens of the prompt that are worth keeping when it has ended."""
     twins: Twins
     seat: int = -1
     """-1: it waits."""
@@ -83,18 +81,16 @@ class Sequences:
         """Who runs there."""
         return self._seated.get(seat)
 
-    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float, keep: int | None) -> Member:
+    def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float) -> Member:
         """A new one, which waits. As `Scheduler.add`."""
         key = tuple(prompt)
         twins = self._twins.setdefault(key, Twins(key))
         twins.members += 1
-        limit = len(key) + max_tokens
         member = Member(
             id=self._next,
             order=(-priority, self._next),
             tokens=list(key),
-            limit=limit,
-            keep=limit if keep is None else keep,
+            limit=len(key) + max_tokens,
             twins=twins,
         )
         self._next += 1

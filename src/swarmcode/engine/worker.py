@@ -99,8 +99,6 @@ class Job:
     grammars: tuple[Grammar, ...]
     deliver: Callable[[Outcome], None]
     """Called once, in the owner's thread."""
-    keep: int | None = None
-    """Tokens that are worth keeping afterwards; None: all."""
     tell: Callable[[], None] | None = None
     """Called there after each step that an answer has gained something from, and before `deliver`."""
     began: float = field(default_factory=time.monotonic)
@@ -149,7 +147,7 @@ class Worker:
         """Takes a job that fits the backend's context."""
         wanted, priority = job.request.sampling.max_tokens, job.request.priority
         job.sequences = tuple(
-            self._scheduler.add(job.prompt, max_tokens=wanted, priority=priority, keep=job.keep) for _ in job.answers
+            self._scheduler.add(job.prompt, max_tokens=wanted, priority=priority) for _ in job.answers
         )
         self._owners.update({sequence: (job, index) for index, sequence in enumerate(job.sequences)})
 

@@ -31,8 +31,11 @@ from swarmcode.engine.llama.library import FOLDER, LOG, lib
 SWITCH = "SWARMCODE_KERNEL"
 """Environment variable: `off` leaves attention to llama.cpp."""
 
+NEVER = 2**31 - 1
+"""Tokens that no step has."""
+
 _SOURCE = Path(__file__).parent / "native"
-_UNITS = ("attention.cpp", "plugin.cpp")
+_UNITS = ("attention.cpp", "plugin.cpp", "products.cpp")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-w")
 _COMPILING, _PROVING = 300, 60
 """Seconds that may pass."""
@@ -54,6 +57,8 @@ class Kernel:
     """Why there is none, for a person."""
     refused: Callable[[], int] = lambda: 0
     """How many attention operations the plugin has left to llama.cpp since it was asked last."""
+    multiply_from: Callable[[int], None] = lambda tokens: None
+    """Sets how many tokens a product with weights of eight bits must have for the plugin to compute it."""
 
     def __bool__(self) -> bool:
         return bool(self.registry)
@@ -84,7 +89,8 @@ def load(path: Path) -> Kernel:
     found = lib._lib.ggml_backend_reg_get_proc_address
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
-    return Kernel(registry=registry, refused=refused)
+    multiply_from = ctypes.CFUNCTYPE(None, ctypes.c_int)(found(registry, b"swarmcode_multiply_from"))
+    return Kernel(registry=registry, refused=refused, multiply_from=multiply_from)
 
 
 def _built() -> Path:

@@ -86,6 +86,7 @@ class LlamaBackend:
             sharing=sharing,
             layout=room.layout,
             cpu=cpu,
+            pooled=bool(kernel),
             exact=room.exact,
         ).settled(affordable)
         self._layout: Layout = wish.laid_out
@@ -103,6 +104,8 @@ class LlamaBackend:
     def _open(self, kernel: Kernel, threads: int) -> bool:
         """Opens the context; whether our attention is used. Raises `ModelError`."""
         kernel.refused()
+        if self._layout == "streams":
+            kernel.multiply_from(attention.NEVER)  # what few tokens are multiplied with, llama.cpp sums otherwise
         flash = lib.LLAMA_FLASH_ATTN_TYPE_AUTO if self._layout != "streams" else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = self._open_context(lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if kernel else flash, threads)
         ours = bool(kernel) and not kernel.refused()

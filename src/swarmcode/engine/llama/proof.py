@@ -1,4 +1,4 @@
-"""Proves an attention plugin: `python -m swarmcode.engine.llama.proof PLUGIN` ends with 0 if it computes what it must.
+"""Proves a plugin: `python -m swarmcode.engine.llama.proof PLUGIN` ends with 0 if it computes what it must.
 
 Single operations are computed by the plugin and, in f64, by numpy. A process of its own does it, because a plugin that
 does not fit its ggml crashes.
@@ -6,22 +6,18 @@ does not fit its ggml crashes.
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.engine.llama.attention import Kernel, load
-from swarmcode.engine.llama.library import lib
+from swarmcode.engine.llama.operations import F16, F32, I32, Q8_0, NotTaken, computed, context, ggml, pointer, tensor
 
 CLOSE = 1e-5
 """Difference that is no mistake; values are of the order of 1."""
-_F32, _F16 = 0, 1  # ggml_type
-_SPARE = 1 << 20  # bytes beside those of the tensors
-
 Mask = NDArray[np.bool_]
 Part = tuple[slice, slice]
 """Of streams, and of tokens."""
@@ -48,8 +44,8 @@ ALL: Part = (slice(None), slice(None))
 def attended(plugin: Kernel, sizes: Sizes, mask: Mask, threads: int = 2, part: Part = ALL) -> NDArray[np.float32]:
     """What the plugin computes from random numbers, for a part of the streams and of the tokens.
 
-    `mask` and result: shapes (streams, tokens, cells) and (streams, tokens, heads, values). Raises `RuntimeError` where
-    the plugin does not take the operation.
+    `mask` and result: shapes (streams, tokens, cells) and (streams, tokens, heads, values). Raises `NotTaken` where
+    the plugin leaves the operation to others.
     """
     return _Operation(sizes, mask, part).computed(plugin, threads)
 
@@ -92,80 +88,71 @@ class _Operation:
     def computed(self, plugin: Kernel, threads: int) -> NDArray[np.float32]:
         sizes, (streams, tokens, _) = self._sizes, self._mask.shape
         mask = np.where(self._mask, 0, -np.inf).astype(np.float16)
+        shape = (streams, tokens, sizes.heads, sizes.values)
         parts = (self._q, self._k, self._v, mask)
-        room = 2 * sum(part.nbytes for part in parts) + 4 * streams * tokens * sizes.heads * sizes.values + _SPARE
-        context = _ggml("ggml_init", ctypes.c_void_p)(_Room(room, None, False))
-        try:
-            q = _tensor(context, _F32, self._q)
-            k = _tensor(context, _F16, self._k)
-            v = self._view(context, k) if sizes.shared else _tensor(context, _F16, self._v)
-            seen = _tensor(context, _F16, mask[:, None])
+        with context(2 * sum(part.nbytes for part in parts) + 4 * int(np.prod(shape))) as room:
+            q, k = tensor(room, F32, self._q), tensor(room, F16, self._k)
+            v = self._view(room, k) if sizes.shared else tensor(room, F16, self._v)
             numbers = (ctypes.c_float(self._scale), ctypes.c_float(0), ctypes.c_float(0))
-            made = _ggml("ggml_flash_attn_ext", ctypes.c_void_p)(*map(_pointer, (context, q, k, v, seen)), *numbers)
+            attention = ggml("ggml_flash_attn_ext", ctypes.c_void_p)
+            made = pointer(attention(room, q, k, v, tensor(room, F16, mask[:, None]), *numbers))
             if sizes.sinks:
-                _ggml("ggml_flash_attn_ext_add_sinks")(_pointer(made), _pointer(_tensor(context, _F32, self._sinks)))
-            _compute(plugin, context, made, threads)
-            shape = (streams, tokens, sizes.heads, sizes.values)
-            return _numbers(made, shape, np.float32).copy()
-        finally:
-            _ggml("ggml_free")(_pointer(context))
+                ggml("ggml_flash_attn_ext_add_sinks")(made, tensor(room, F32, self._sinks))
+            return computed(plugin, room, made, shape, threads)
 
-    def _view(self, context: int, k: int) -> int:
+    def _view(self, room: ctypes.c_void_p, k: ctypes.c_void_p) -> ctypes.c_void_p:
         """Of the first numbers of every key."""
         streams, groups, cells, keys = self._k.shape
         lengths = [ctypes.c_int64(n) for n in (self._sizes.values, cells, groups, streams)]
         strides = [ctypes.c_size_t(2 * keys * n) for n in (1, cells, cells * groups)]
-        view = _ggml("ggml_view_4d", ctypes.c_void_p)
-        return int(view(_pointer(context), _pointer(k), *lengths, *strides, ctypes.c_size_t(0)))
+        return pointer(ggml("ggml_view_4d", ctypes.c_void_p)(room, k, *lengths, *strides, ctypes.c_size_t(0)))
 
 
-class _Room(ctypes.Structure):
-    """`ggml_init_params`."""
+class Product:
+    """Random numbers of tokens, shape (matrices or 1, tokens, length), and weights of eight bits, shape (matrices,
+    rows, length): each token with each matrix, or with the experts, shape (tokens, some), that are chosen for it."""
 
-    _fields_ = (("size", ctypes.c_size_t), ("buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
+    def __init__(self, matrices: int, rows: int, length: int, tokens: int, experts: int = 0) -> None:
+        random = np.random.default_rng(0)
+        weights = random.standard_normal((matrices, rows, length // BLOCK, BLOCK), np.float32)
+        self._scales, self._weights = _rounded(weights)
+        self._experts = random.random((tokens, matrices)).argsort(axis=1)[:, :experts].astype(np.int32)
+        shape = (tokens, 1, length) if experts else (matrices, tokens, length)
+        self._numbers = random.standard_normal(shape, np.float32)
+
+    def expected(self) -> NDArray[np.float64]:
+        """By numpy: shape (matrices, tokens, rows), or (tokens, experts, rows)."""
+        weights = self._weights.astype(np.float64) * self._scales
+        scales, whole = _rounded(self._numbers.reshape(*self._numbers.shape[:2], -1, BLOCK))
+        numbers = whole.astype(np.float64) * scales
+        if not self._experts.size:
+            return np.asarray(np.einsum("mrbk,mtbk->mtr", weights, numbers))
+        return np.asarray(np.einsum("terbk,tbk->ter", weights[self._experts], numbers[:, 0]))
+
+    def computed(self, plugin: Kernel, threads: int = 2, tokens: slice = slice(None)) -> NDArray[np.float32]:
+        """By the plugin, for some of the tokens."""
+        routed = bool(self._experts.size)
+        numbers = self._numbers[tokens] if routed else self._numbers[:, tokens]
+        packed = np.concatenate((self._scales.astype(np.float16).view(np.int8), self._weights), axis=-1)
+        matrices, rows, blocks, size = packed.shape
+        shape = (*(self._experts[tokens].shape if routed else numbers.shape[:2]), rows)
+        with context(2 * (packed.nbytes + numbers.nbytes) + 4 * int(np.prod(shape))) as room:
+            weights = tensor(room, Q8_0, packed.reshape(matrices, rows, blocks * size), blocks * BLOCK)
+            given = (room, weights, tensor(room, F32, np.ascontiguousarray(numbers)))
+            if routed:
+                given = (*given, tensor(room, I32, self._experts[tokens]))  # type: ignore[assignment]
+            made = pointer(ggml(f"ggml_mul_mat{'_id' * routed}", ctypes.c_void_p)(*given))
+            return computed(plugin, room, made, shape, threads)
 
 
-def _ggml(name: str, result: Any = None) -> Callable[..., Any]:
-    """A function of ggml; its arguments come typed."""
-    function = lib._lib[name]
-    function.restype = result
-    return function  # type: ignore[no-any-return]
+BLOCK = 32
+"""Numbers that share a scale in Q8_0."""
 
 
-def _pointer(address: int) -> ctypes.c_void_p:
-    return ctypes.c_void_p(address)
-
-
-def _tensor(context: int, kind: int, data: NDArray[Any]) -> int:
-    """With the numbers of an array of up to four dimensions."""
-    lengths = [ctypes.c_int64(n) for n in (*reversed(data.shape), *[1] * (4 - data.ndim))]
-    made = int(_ggml("ggml_new_tensor_4d", ctypes.c_void_p)(_pointer(context), ctypes.c_int(kind), *lengths))
-    _numbers(made, data.shape, data.dtype)[...] = data
-    return made
-
-
-def _numbers(tensor: int, shape: tuple[int, ...], kind: Any) -> NDArray[Any]:
-    """The memory of a tensor."""
-    address = _ggml("ggml_get_data", ctypes.c_void_p)(_pointer(tensor))
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    return np.frombuffer((ctypes.c_char * size).from_address(address), dtype=kind).reshape(shape)
-
-
-def _compute(plugin: Kernel, context: int, operation: int, threads: int) -> None:
-    device = _ggml("ggml_backend_reg_dev_get", ctypes.c_void_p)(_pointer(plugin.registry), ctypes.c_size_t(0))
-    backend = _ggml("ggml_backend_dev_init", ctypes.c_void_p)(_pointer(device), None)
-    found = _ggml("ggml_backend_reg_get_proc_address", ctypes.c_void_p)
-    set_threads = found(_pointer(plugin.registry), b"ggml_backend_set_n_threads")
-    ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int)(set_threads)(backend, threads)
-    try:
-        if not _ggml("ggml_backend_supports_op", ctypes.c_bool)(_pointer(backend), _pointer(operation)):
-            raise RuntimeError("the plugin does not take the operation")
-        graph = _ggml("ggml_new_graph", ctypes.c_void_p)(_pointer(context))
-        _ggml("ggml_build_forward_expand")(_pointer(graph), _pointer(operation))
-        if _ggml("ggml_backend_graph_compute", ctypes.c_int)(_pointer(backend), _pointer(graph)):
-            raise RuntimeError("the plugin does not compute the operation")
-    finally:
-        _ggml("ggml_backend_free")(_pointer(backend))
+def _rounded(numbers: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
+    """Scales, and whole numbers that they multiply: blocks in the last dimension."""
+    scales = np.abs(numbers).max(axis=-1, keepdims=True) / np.float32(127)
+    return scales.astype(np.float16).astype(np.float32), np.rint(numbers / scales).astype(np.int8)
 
 
 def trials() -> Iterator[tuple[Sizes, Mask]]:
@@ -197,6 +184,14 @@ def main(path: str) -> None:
         off = float(np.abs(attended(plugin, sizes, mask) - expected(sizes, mask)).max())
         if not off < CLOSE:
             raise SystemExit(f"error: what it computes is off by {off:g} for {sizes}")
+    plugin.multiply_from(1)
+    for product in (Product(3, 64, 96, 5), Product(8, 32, 64, 40, experts=3)):
+        try:
+            off = float(np.abs(product.computed(plugin) - product.expected()).max())
+        except NotTaken:
+            continue  # this processor has nothing that it would be faster with
+        if not off < CLOSE * 10:
+            raise SystemExit(f"error: products that it computes are off by {off:g}")
 
 
 if __name__ == "__main__":

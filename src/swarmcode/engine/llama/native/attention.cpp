@@ -87,13 +87,13 @@ struct State {
 
     float * of(int row) { return &values[size_t(row) * room]; }
 
-    void add(int row, State & other, int from) {
-        if (other.best[from] == NONE) return;
-        const float high = std::max(best[row], other.best[from]);
-        const float mine = std::exp(best[row] - high), its = std::exp(other.best[from] - high);
+    void add(int row, State & other) {
+        if (other.best[row] == NONE) return;
+        const float high = std::max(best[row], other.best[row]);
+        const float mine = std::exp(best[row] - high), its = std::exp(other.best[row] - high);
         best[row] = high;
-        total[row] = total[row] * mine + other.total[from] * its;
-        float *to = of(row), *more = other.of(from);
+        total[row] = total[row] * mine + other.total[row] * its;
+        float *to = of(row), *more = other.of(row);
         for (int at = 0; at < room; at += WIDTH) store(to + at, load(to + at) * mine + load(more + at) * its);
     }
 };
@@ -203,10 +203,10 @@ struct Bench {
     std::vector<float> queries;
     std::vector<float> spare;      // where rows go that a micro-kernel has too many
     std::vector<uint16_t> zeros;   // a cell that nobody sees
-    State whole, part, gathered;
+    State whole, part;
     Tile tile;
-    std::vector<int> active;
-    std::vector<uint64_t> left;  // by token and tile: cells that are to be gathered
+    std::vector<int> active;       // tokens that see something of a tile
+    std::vector<int> left;         // tiles that are gathered
 };
 
 // The tokens of a block, for one KV head.
@@ -229,25 +229,35 @@ class Block {
 
     int rows() const { return count_ * shape_.heads; }
 
-    // Adds what a chunk's tiles give to a clear state; what is left to be gathered is told apart, not computed.
-    void chunk(int number, State & state) {
+    // Makes a state of what a chunk's tiles give, but for those that are better gathered; false: of nothing.
+    bool chunk(int number, State & state) {
         const int end = std::min((number + 1) * CHUNK, shape_.tiles);
+        bool any = false;
         for (int tile = number * CHUNK; tile < end; tile++) {
             const uint64_t wanted = active(tile);
             if (!wanted || scattered(tile)) continue;
+            if (!any) state.clear(rows(), shape_.value_room);
+            any = true;
             fill(tile, wanted);
             compute(state, [&](int token) { return mask(token, tile); });
         }
+        return any;
     }
 
-    // Adds what is left to be gathered, token by token.
-    void gather(State & state) {
-        left_.assign(shape_.tiles, false);
-        bool any = false;
-        for (int tile = 0; tile < shape_.tiles; tile++) any |= left_[tile] = active(tile) && scattered(tile);
-        if (!any) return;
+    // The same of what is left to be gathered, token by token.
+    bool gather(State & state) {
+        std::vector<int> & left = bench_.left;
+        left.clear();
+        for (int tile = 0; tile < shape_.tiles; tile++)
+            if (active(tile) && scattered(tile)) left.push_back(tile);
+        if (left.empty()) return false;
+        state.clear(rows(), shape_.value_room);
         for (int token = 0; token < count_; token++) gather(token, state);
+        return true;
     }
+
+    // Part `number` of the whole, in the order in which they are added: the chunks, then what is gathered.
+    bool part(int number, State & state) { return number < shape_.chunks ? chunk(number, state) : gather(state); }
 
     // Writes the result.
     void finish(State & state) {
@@ -347,8 +357,7 @@ class Block {
             compute(state, [&](int) { return mask; });
             count = 0;
         };
-        for (int tile = 0; tile < shape_.tiles; tile++) {
-            if (!left_[tile]) continue;
+        for (int tile : bench_.left) {
             for (uint64_t cells = seen(token, tile); cells; cells &= cells - 1) {
                 const int cell = tile * TILE + __builtin_ctzll(cells);
                 point(true, cell, keys[count], values[count]);
@@ -402,19 +411,55 @@ class Block {
     const std::vector<uint64_t> & bits_;
     Bench & bench_;
     const int stream_, group_, first_, count_;
-    std::vector<bool> left_;
     uint16_t mask_[TILE];
 };
 
 // A whole block by one thread.
 void whole(Block & block, const Shape & shape, Bench & bench) {
     bench.whole.clear(block.rows(), shape.value_room);
-    for (int part = 0; part <= shape.chunks; part++) {
-        bench.part.clear(block.rows(), shape.value_room);
-        part < shape.chunks ? block.chunk(part, bench.part) : block.gather(bench.part);
-        for (int row = 0; row < block.rows(); row++) bench.whole.add(row, bench.part, row);
-    }
+    for (int number = 0; number <= shape.chunks; number++)
+        if (block.part(number, bench.part))
+            for (int row = 0; row < block.rows(); row++) bench.whole.add(row, bench.part);
     block.finish(bench.whole);
+}
+
+uint64_t seen(const Shape & shape, int row, int tile) {
+    const uint16_t * mask = shape.masked(row / shape.tokens, row % shape.tokens);
+    const int count = std::min(TILE, shape.cells - tile * TILE);
+    if (mask) return ::seen(mask + tile * TILE, count);
+    return count == TILE ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
+}
+
+// Fills in what a token sees.
+void look(Sight & sight, const Shape & shape, int row) {
+    uint64_t * bits = &sight.bits[size_t(row) * shape.tiles];
+    sight.last[row] = 0;
+    for (int tile = 0; tile < shape.tiles; tile++)
+        if ((bits[tile] = seen(shape, row, tile))) sight.last[row] = tile;
+}
+
+// Whether the sight is that of this operation: of the same mask, which no step has changed since. A layer that was
+// computed with it belongs to a new step; that the last cell of each token is where it was makes sure of it.
+bool recall(Sight & sight, const Shape & shape) {
+    const int64_t now[] = {shape.cells, shape.tokens, shape.streams};
+    const int rows = shape.streams * shape.tokens;
+    const ggml_tensor * keys = shape.k;
+    while (keys->view_src) keys = keys->view_src;  // the layer's own, whichever streams of it are computed
+    bool known = shape.mask && sight.mask == shape.mask && sight.data == shape.mask->data &&
+                 std::equal(now, now + 3, sight.shape) &&
+                 std::find(sight.keys.begin(), sight.keys.end(), keys->data) == sight.keys.end();
+    for (int row = 0; known && row < rows; row++)
+        known = sight.bits[size_t(row) * shape.tiles + sight.last[row]] == seen(shape, row, sight.last[row]);
+    if (!known) {
+        sight.mask = shape.mask;
+        sight.data = shape.mask ? shape.mask->data : nullptr;
+        std::copy(now, now + 3, sight.shape);
+        sight.keys.clear();
+        sight.bits.resize(size_t(rows) * shape.tiles);
+        sight.last.resize(rows);
+    }
+    sight.keys.push_back(keys->data);
+    return known;
 }
 
 Bench & mine() {
@@ -437,48 +482,41 @@ bool supports(const ggml_tensor * op) {
            (!sinks || sinks->type == GGML_TYPE_F32);
 }
 
-void attend(const ggml_tensor * op, int threads) {
-    const int64_t work = op->src[0]->ne[0] * ggml_nrows(op->src[0]) * op->src[1]->ne[1];
-    if (work < SMALL) threads = 1;
+void attend(const ggml_tensor * op, Sight & sight, int threads) {
+    if (op->src[0]->ne[0] * ggml_nrows(op->src[0]) * op->src[1]->ne[1] < SMALL) threads = 1;
     const Shape shape(op, threads);
     const int rows = shape.streams * shape.tokens, blocks = shape.streams * shape.groups * shape.blocks;
     const int parts = shape.chunks + 1;
     const bool split = blocks < threads && shape.chunks > 1;
-    std::vector<uint64_t> bits(size_t(rows) * shape.tiles);
+    const bool known = recall(sight, shape);
     std::vector<State> states(split ? size_t(blocks) * parts : 0);
+    std::vector<char> any(states.size());
 
 #pragma omp parallel num_threads(threads)
     {
+        if (!known) {
 #pragma omp for schedule(static)
-        for (int row = 0; row < rows; row++) {
-            const uint16_t * mask = shape.masked(row / shape.tokens, row % shape.tokens);
-            for (int tile = 0; tile < shape.tiles; tile++) {
-                const int count = std::min(TILE, shape.cells - tile * TILE);
-                const uint64_t all = count == TILE ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
-                bits[size_t(row) * shape.tiles + tile] = mask ? seen(mask + tile * TILE, count) : all;
-            }
+            for (int row = 0; row < rows; row++) look(sight, shape, row);
         }
         if (!split) {
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks; number++) {
-                Block block(shape, bits, mine(), number);
+                Block block(shape, sight.bits, mine(), number);
                 whole(block, shape, mine());
             }
         } else {
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks * parts; number++) {
-                Block block(shape, bits, mine(), number / parts);
-                State & state = states[number];
-                state.clear(block.rows(), shape.value_room);
-                number % parts < shape.chunks ? block.chunk(number % parts, state) : block.gather(state);
+                Block block(shape, sight.bits, mine(), number / parts);
+                any[number] = block.part(number % parts, states[number]);
             }
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks; number++) {
-                Block block(shape, bits, mine(), number);
+                Block block(shape, sight.bits, mine(), number);
                 State & all = mine().whole;
                 all.clear(block.rows(), shape.value_room);
-                for (int part = 0; part < parts; part++)
-                    for (int row = 0; row < block.rows(); row++) all.add(row, states[number * parts + part], row);
+                for (int part = number * parts; part < (number + 1) * parts; part++)
+                    for (int row = 0; any[part] && row < block.rows(); row++) all.add(row, states[part]);
                 block.finish(all);
             }
         }

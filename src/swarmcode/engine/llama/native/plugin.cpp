@@ -1,8 +1,9 @@
-// The plugin that gives `attention` to ggml: an accelerator, as BLAS is one, which works in the CPU's memory and takes
-// over the operations that it supports, and leaves all others to the CPU.
+// The plugin that gives `attention` and `products` to ggml: an accelerator, as BLAS is one, which works in the CPU's memory
+// and takes over the operations that it supports, and leaves all others to the CPU.
 
 #include "attention.h"
 #include "ggml_plugin.h"
+#include "products.h"
 
 #include <ggml-cpu.h>
 
@@ -11,6 +12,9 @@
 
 namespace {
 
+// Products of so many tokens and more are computed here.
+void multiply_from(int tokens) { products::least_tokens = tokens; }
+
 std::atomic<int> left_to_others{0};
 
 // How many attention operations were not supported since this was asked last.
@@ -18,25 +22,34 @@ int refused() { return left_to_others.exchange(0); }
 
 const char * name(ggml_backend_t) { return "swarmcode"; }
 
-void set_threads(ggml_backend_t backend, int threads) { *(int *)backend->context = threads; }
+struct Context {
+    int threads = GGML_DEFAULT_N_THREADS;
+    attention::Sight sight;
+};
+
+Context & context(ggml_backend_t backend) { return *(Context *)backend->context; }
+
+void set_threads(ggml_backend_t backend, int threads) { context(backend).threads = threads; }
 
 void release(ggml_backend_t backend) {
-    delete (int *)backend->context;
+    delete &context(backend);
     delete backend;
 }
 
 ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
     for (int number = 0; number < ggml_graph_n_nodes(graph); number++) {
         const ggml_tensor * node = ggml_graph_node(graph, number);
-        if (node->op == GGML_OP_FLASH_ATTN_EXT && !ggml_is_empty(node))
-            attention::attend(node, *(const int *)backend->context);
+        const int threads = context(backend).threads;
+        if (ggml_is_empty(node)) continue;
+        if (node->op == GGML_OP_FLASH_ATTN_EXT) attention::attend(node, context(backend).sight, threads);
+        if (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID) products::multiply(node, threads);
     }
     return GGML_STATUS_SUCCESS;
 }
 
 const char * device_name(ggml_backend_dev_t) { return "swarmcode"; }
 
-const char * device_description(ggml_backend_dev_t) { return "attention of many sequences on a CPU"; }
+const char * device_description(ggml_backend_dev_t) { return "attention and products of many sequences on a CPU"; }
 
 void device_memory(ggml_backend_dev_t, size_t * free, size_t * total) { *free = *total = 0; }
 
@@ -57,7 +70,7 @@ ggml_backend_t device_init(ggml_backend_dev_t device, const char *) {
     iface.get_name = name;
     iface.free = release;
     iface.graph_compute = compute;
-    return new ggml_backend{&guid, iface, device, new int(GGML_DEFAULT_N_THREADS)};
+    return new ggml_backend{&guid, iface, device, new Context};
 }
 
 ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) { return ggml_backend_cpu_buffer_type(); }
@@ -78,6 +91,9 @@ bool device_supports(ggml_backend_dev_t, const ggml_tensor * op) {
             if (attention::supports(op)) return true;
             left_to_others++;
             return false;
+        case GGML_OP_MUL_MAT:
+        case GGML_OP_MUL_MAT_ID:
+            return products::supports(op);
         default:
             return false;
     }
@@ -109,7 +125,8 @@ ggml_backend_dev_t reg_device(ggml_backend_reg_t reg, size_t) {
 
 void * reg_function(ggml_backend_reg_t, const char * name) {
     if (!std::strcmp(name, "ggml_backend_set_n_threads")) return (void *)set_threads;
-    return std::strcmp(name, "swarmcode_refused") ? nullptr : (void *)refused;
+    if (!std::strcmp(name, "swarmcode_refused")) return (void *)refused;
+    return std::strcmp(name, "swarmcode_multiply_from") ? nullptr : (void *)multiply_from;
 }
 
 }  // namespace
