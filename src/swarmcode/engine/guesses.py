@@ -10,9 +10,9 @@ from swarmcode.engine.step import Step
 DEAR = 0.9
 """From this price on, nobody looks for guesses: only a text that repeats itself without end would pay."""
 
-CROWD = 4
+CROWD = 8
 """Sequences that decode at once, at most, for which there are guesses. A step that a crowd shares is cheap for each,
-whatever the line of `pace` says: on two cores three agents gained a third to two thirds, eight lost up to a quarter."""
+whatever the line of `pace` says; on two cores, eight agents gained a quarter to two fifths."""
 
 
 class Guesses:
