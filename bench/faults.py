@@ -1,6 +1,7 @@
 """How many faults `swarmcode fix` repairs in packages of the Python package index, judged by their own tests.
 
     python bench/faults.py [--sandbox bwrap] [--seconds 60] [--only PACKAGE] [--sample N --seed S] [--json FILE]
+    python bench/faults.py ... --again FILE      only what that FILE has as unsolved, with more --seconds, say
     python bench/faults.py --check | --draw
 
 The committed list (`bench/faults/`) has one-line faults of two kinds: drawn by operators with a fixed seed, and
@@ -88,8 +89,10 @@ def choose(options: argparse.Namespace, only: str = "") -> list[Fault]:
 
 def run(options: argparse.Namespace, shelf: Shelf) -> int:
     """The measuring mode. 0; 1 where a package was left out; 130 where it was interrupted."""
-    chosen = choose(options)
-    trials: list[Trial] = []
+    trials = [trial for trial in _before(options.again) if trial.solved]
+    known = {(trial.package, trial.path, trial.line) for trial in trials}
+    chosen = [fault for fault in choose(options) if (fault.package, fault.path, fault.line) not in known]
+    wanted = len(trials) + len(chosen)
 
     def done(trial: Trial) -> None:
         trials.append(trial)
@@ -102,12 +105,22 @@ def run(options: argparse.Namespace, shelf: Shelf) -> int:
         given = Given(sandbox=options.sandbox, agents=options.agents, seconds=options.seconds, python=python)
         try:
             measure(shelf, chosen, given, _show, done)
-            code = 0 if len(trials) == len(chosen) else 1
+            code = 0 if len(trials) == wanted else 1
         except KeyboardInterrupt:
             code = 130
-            _show(f"\ninterrupted: {len(trials)} of {len(chosen)} faults were measured")
+            _show(f"\ninterrupted: {len(trials)} of {wanted} faults were measured")
     _show("\n".join(tables(trials)))
     return code
+
+
+def _before(path: Path | None) -> list[Trial]:
+    """The trials of an earlier run."""
+    if path is None:
+        return []
+    try:
+        return [Trial(**trial) for trial in json.loads(path.read_text(encoding="utf-8"))]
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"{path} was not written by --json: {error}") from error
 
 
 def redraw(options: argparse.Namespace, shelf: Shelf, wanted: Sequence[Package]) -> int:
@@ -174,6 +187,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sandbox", choices=("bwrap", "docker", "process"), default="bwrap")
     parser.add_argument("--agents", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=60.0, help="time limit of one fault (default: 60)")
+    parser.add_argument("--again", type=Path, metavar="FILE", help="keep what this --json file has as solved")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial there")
     parser.add_argument(
         "--cache", type=Path, default=platformdirs.user_cache_path("swarmcode-bench"), help="default: %(default)s"
