@@ -40,6 +40,7 @@ def test_everything_that_ships_is_inside(wheel: Path) -> None:
                 assert f"swarmcode/{path.relative_to(REPOSITORY)}" in names
     assert "swarmcode/models/repair.gguf" in names
     assert "swarmcode/py.typed" in names
+    assert "swarmcode/engine/llama/native/attention.cpp" in names
     assert not [name for name in names if name.startswith(("tests/", "training/", "bench/", "examples/"))]
 
 

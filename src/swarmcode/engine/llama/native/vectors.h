@@ -115,7 +115,7 @@ inline void transpose(Vec * rows) {
 }
 
 // Bit c is set where halves[c] is not minus infinity, for the first `count` of 64.
-inline uint64_t seen(const uint16_t * halves, int count) {
+inline uint64_t seen_of(const uint16_t * halves, int count) {
     constexpr uint16_t NEVER = 0xFC00;
 #if defined(__AVX512BW__)
     if (count == 64) {
