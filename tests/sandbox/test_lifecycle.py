@@ -100,7 +100,7 @@ def test_cancelled_opening_leaves_nothing(anywhere: Bench) -> None:
     async def scenario() -> None:
         opening = anywhere.sandbox.open(anywhere.base, anywhere.toolchain, Limits())
         task = asyncio.create_task(opening)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
