@@ -7,9 +7,11 @@ The KV cache has one of three layouts; all were measured with the embedded model
   requests with equal seeds give equal answers (verified on x86-64 with the embedded model; of weights with 32 bits a
   number the last digits differ). That holds with our attention (`attention.py`) and without flash attention, not with
   llama.cpp's own. Chosen for sequences of some hundred tokens where that is asked for.
-- `flash`: as `streams`, with flash attention in any case, and without that care. Chosen while all streams fit.
-- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With flash attention; where that
-  is llama.cpp's own, steps are cut as `tiles.py` says. The only one that has room for long sequences.
+- `flash`: as `streams`, with flash attention in any case, and without that care. Chosen while all streams fit, where
+  attention is llama.cpp's.
+- `unified`: all sequences share one pool of cells, and a shared prefix is stored once. With our attention it is as fast
+  as streams, and chosen wherever exactness is not asked for. With llama.cpp's, steps are cut as `tiles.py` says, and it
+  is chosen for long sequences, for which nothing else has room.
 
 In the last two, sums depend on what is computed together and on where cells happen to lie: probabilities differ by a
 thousandth from run to run, and 1 to 3 of 100 answers. Guessed tokens (`draft.py`) are therefore computed in these two
