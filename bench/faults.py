@@ -89,10 +89,10 @@ def choose(options: argparse.Namespace, only: str = "") -> list[Fault]:
 
 def run(options: argparse.Namespace, shelf: Shelf) -> int:
     """The measuring mode. 0; 1 where a package was left out; 130 where it was interrupted."""
-    trials = [trial for trial in _before(options.again) if trial.solved]
-    known = {(trial.package, trial.path, trial.line) for trial in trials}
-    chosen = [fault for fault in choose(options) if (fault.package, fault.path, fault.line) not in known]
-    wanted = len(trials) + len(chosen)
+    asked = {_key(fault): fault for fault in choose(options)}
+    solved = {_key(trial): trial for trial in _before(options.again) if trial.solved}
+    trials = [solved[key] for key in asked if key in solved]
+    chosen = [fault for key, fault in asked.items() if key not in solved]
 
     def done(trial: Trial) -> None:
         trials.append(trial)
@@ -105,12 +105,17 @@ def run(options: argparse.Namespace, shelf: Shelf) -> int:
         given = Given(sandbox=options.sandbox, agents=options.agents, seconds=options.seconds, python=python)
         try:
             measure(shelf, chosen, given, _show, done)
-            code = 0 if len(trials) == wanted else 1
+            code = 0 if len(trials) == len(asked) else 1
         except KeyboardInterrupt:
             code = 130
-            _show(f"\ninterrupted: {len(trials)} of {wanted} faults were measured")
+            _show(f"\ninterrupted: {len(trials)} of {len(asked)} faults were measured")
     _show("\n".join(tables(trials)))
     return code
+
+
+def _key(of: Fault | Trial) -> tuple[str, str, int, str]:
+    """What tells a fault from all others."""
+    return of.package, of.path, of.line, of.kind
 
 
 def _before(path: Path | None) -> list[Trial]:

@@ -5,13 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from swarmcode.engine.llama.attention import NEVER, Kernel, kernel
+from swarmcode.engine.llama.attention import NEVER, PRODUCTS_FROM, Kernel, kernel
 from swarmcode.engine.llama.operations import NotTaken
 from swarmcode.engine.llama.proof import CLOSE, Product
 
 pytestmark = pytest.mark.model
-
-USUAL = 24
 
 
 @pytest.fixture
@@ -25,7 +23,7 @@ def ours() -> Iterator[Kernel]:
     except NotTaken:
         pytest.skip("products are llama.cpp's on processors without AVX-512 VNNI")
     yield found
-    found.multiply_from(USUAL)
+    found.multiply_from(PRODUCTS_FROM)
 
 
 PRODUCTS = {

@@ -252,7 +252,7 @@ def fit_(
     wish = budget.Wish(
         agents=agents,
         context=context or model.profile.context,
-        pooled=not (gpus or why_not),
+        pooled=not gpus and not why_not,
         exact=False,
     )
     found = fit(read, model.profile.context, model.cell_bytes, host, wish)

@@ -12,7 +12,8 @@ DEAR = 0.9
 
 CROWD = 8
 """Sequences that decode at once, at most, for which there are guesses. A step that a crowd shares is cheap for each,
-whatever the line of `pace` says; on two cores, eight agents gained a quarter to two fifths."""
+whatever the line of `pace` says; on two cores, eight agents gained a quarter to two fifths. (With llama.cpp's
+attention, to which each token is as dear as the next, they lost up to a quarter.)"""
 
 
 class Guesses:

@@ -31,6 +31,9 @@ from swarmcode.engine.llama.library import FOLDER, LOG, lib
 SWITCH = "SWARMCODE_KERNEL"
 """Environment variable: `off` leaves attention to llama.cpp."""
 
+PRODUCTS_FROM = 24
+"""Products with fewer tokens are left to llama.cpp: going from one to the other and back costs more than it saves.
+Measured with 31 million weights on two cores."""
 NEVER = 2**31 - 1
 """Tokens that no step has."""
 
@@ -58,7 +61,8 @@ class Kernel:
     refused: Callable[[], int] = lambda: 0
     """How many attention operations the plugin has left to llama.cpp since it was asked last."""
     multiply_from: Callable[[int], None] = lambda tokens: None
-    """Sets how many tokens a product with weights of eight bits must have for the plugin to compute it."""
+    """Sets how many tokens a product with weights of eight bits must have for the plugin to compute it, in all models
+    of the process."""
 
     def __bool__(self) -> bool:
         return bool(self.registry)
@@ -90,6 +94,7 @@ def load(path: Path) -> Kernel:
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
     multiply_from = ctypes.CFUNCTYPE(None, ctypes.c_int)(found(registry, b"swarmcode_multiply_from"))
+    multiply_from(PRODUCTS_FROM)
     return Kernel(registry=registry, refused=refused, multiply_from=multiply_from)
 
 
@@ -97,12 +102,16 @@ def _built() -> Path:
     """The plugin for this machine, compiled and proven if it is not there yet. Raises `_Unusable`."""
     if os.environ.get(SWITCH, "").strip().lower() in {"off", "0", "no", "false"}:
         raise _Unusable(f"{SWITCH} turns it off")
+    if lib.llama_supports_gpu_offload():
+        raise _Unusable("llama.cpp was built for GPUs")
     compiler = shutil.which(os.environ.get("CXX", "")) or next(filter(None, map(shutil.which, ("c++", "g++"))), None)
     if compiler is None:
         raise _Unusable("there is no C++ compiler")
     headers = FOLDER.parent.parent / "include"
     if not (headers / "ggml-backend.h").exists():
         raise _Unusable(f"llama-cpp-python came without ggml's headers ({headers})")
+    if not list(FOLDER.glob("libggml-base.so*")):
+        raise _Unusable(f"llama-cpp-python came without ggml's libraries ({FOLDER})")
     folder = platformdirs.user_cache_path("swarmcode") / "kernels"
     target = folder / f"attention-{_digest(compiler)}.so"
     failed = target.with_suffix(".failed")

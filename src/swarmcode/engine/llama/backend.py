@@ -68,7 +68,7 @@ class LlamaBackend:
     def __init__(self, model: ModelFile, room: Room, abandoned: threading.Event) -> None:
         self._lock = threading.Lock()
         cpu = not lib.llama_supports_gpu_offload()
-        kernel = attention.kernel() if cpu else Kernel()
+        kernel = attention.kernel()
         self._model = weights.load(model, abandoned)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -113,6 +113,7 @@ class LlamaBackend:
         ours = bool(kernel) and not kernel.refused()
         if kernel and not ours and self._layout == "streams":
             lib.llama_free(self._context)
+            self._context = None
             self._context = self._open_context(flash, threads)
         return ours
 

@@ -14,7 +14,7 @@
 
 namespace products {
 
-int least_tokens = 24;
+int least_tokens = INT32_MAX;
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 

@@ -6,8 +6,7 @@
 
 namespace products {
 
-// Products with fewer tokens are left to llama.cpp: going from one to the other and back costs more than it saves.
-// Measured with 31 million weights on two cores.
+// Products with fewer tokens are left to llama.cpp.
 extern int least_tokens;
 
 // Whether `multiply` can compute a GGML_OP_MUL_MAT or GGML_OP_MUL_MAT_ID: weights in Q8_0, on a processor with AVX-512
