@@ -1,10 +1,13 @@
-"""Products with weights of eight bits: what they are, and on what they do not depend."""
+"""Products with weights of eight bits, and what lies between them: what they are, and on what they do not depend."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
+from swarmcode.engine.llama import rowwise
 from swarmcode.engine.llama.attention import NEVER, PRODUCTS_FROM, Kernel, kernel
 from swarmcode.engine.llama.operations import NotTaken
 from swarmcode.engine.llama.proof import CLOSE, Product
@@ -62,3 +65,40 @@ def test_few_tokens_are_left_to_llama_cpp(ours: Kernel) -> None:
     ours.multiply_from(NEVER)
     with pytest.raises(NotTaken):
         Product(1, 16, 32, 5000).computed(ours)
+
+
+TRIALS = {trial.name: trial for trial in rowwise.trials()}
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_it_is_the_operation_between_products(ours: Kernel, name: str) -> None:
+    trial = TRIALS[name]
+    found = trial.computed(ours)
+    assert np.abs(found - trial.expected).max() < CLOSE
+    assert np.array_equal(found, trial.computed(ours, threads=1))
+
+
+def test_of_few_tokens_it_is_left_to_llama_cpp(ours: Kernel) -> None:
+    """Graphs go back and forth for products alone, or not at all."""
+    ours.multiply_from(41)
+    for trial in TRIALS.values():
+        with pytest.raises(NotTaken):
+            trial.computed(ours)
+
+
+BEFORE = """
+from swarmcode.engine.llama import rowwise
+from swarmcode.engine.llama.attention import kernel
+from swarmcode.engine.llama.operations import NotTaken
+ours, trial = kernel(), next(rowwise.trials())
+ours.multiply_from(1)
+try:
+    trial.computed(ours)
+except NotTaken:
+    print("left")
+"""
+
+
+def test_where_products_are_llama_cpps_so_is_what_lies_between() -> None:
+    """As with weights of other sorts, of which the plugin multiplies none."""
+    assert subprocess.run([sys.executable, "-c", BEFORE], capture_output=True, text=True).stdout == "left\n"

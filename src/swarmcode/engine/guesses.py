@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 
 from swarmcode.engine.answer import Answer
-from swarmcode.engine.draft import Drafter, depth
+from swarmcode.engine.draft import DEPTHS, Drafter, depth
 from swarmcode.engine.pace import Pace
 from swarmcode.engine.step import Step
 
 DEAR = 0.9
-"""From this price on, nobody looks for guesses: only a text that repeats itself without end would pay."""
+"""Where a token more for every sequence takes so much of what a step takes, or more, nobody looks for guesses: only a
+text that repeats itself without end would pay."""
 
-CROWD = 8
-"""Sequences that decode at once, at most, for which there are guesses. A step that a crowd shares is cheap for each,
-whatever the line of `pace` says; on two cores, eight agents gained a quarter to two fifths. (With llama.cpp's
-attention, to which each token is as dear as the next, they lost up to a quarter.)"""
+CROWD = 64
+"""Sequences that decode at once, at most, for which there are guesses: for more, looking for them takes longer than
+they save."""
 
 
 class Guesses:
@@ -26,14 +26,16 @@ class Guesses:
     def make(self, running: int, answers: Iterable[tuple[int, tuple[int, ...], Answer]]) -> dict[int, list[int]]:
         """Guessed tokens by sequence. `answers`: each sequence with its prompt and its answer so far; `running`: how
         many of them decode."""
-        price = self._pace.price(running)
-        if price >= DEAR or running > CROWD:
+        if not 0 < running <= CROWD or not self._pace.known:
+            return {}
+        costs = {count: self._pace.seconds(running * (1 + count)) for count in (0, *DEPTHS)}
+        if costs[1] >= (1 + DEAR) * costs[0]:
             return {}
         found: dict[int, list[int]] = {}
         for sequence, prompt, answer in answers:
             if 0 < len(answer.tokens) < answer.request.sampling.max_tokens - 1:
                 drafter = self._drafter(sequence, prompt, answer)
-                if guess := drafter.guess(depth(drafter.trust, price)):
+                if guess := drafter.guess(depth(drafter.trust, drafter.goes_on, costs)):
                     found[sequence] = guess
         return found
 

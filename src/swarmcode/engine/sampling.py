@@ -107,11 +107,20 @@ def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
             if pick.mask is None:
                 known[rule] = found
         fields.append(found)
-    parts = _winning_blocks(fields, [_mixed(pick.key) for pick in picks])
+    racing = [index for index, field in enumerate(fields) if field.weights.size > 1]
+    won = _winners([fields[index] for index in racing], [picks[index].key for index in racing])
+    places = dict(zip(racing, won, strict=True))
+    return [_drawn(field, places.get(index, 0)) for index, field in enumerate(fields)]
+
+
+def _winners(fields: Sequence[_Candidates], keys: Sequence[int]) -> list[int]:
+    """For each field, the index of the candidate that is drawn."""
+    if not fields:
+        return []
+    parts = _winning_blocks(fields, [_mixed(key) for key in keys])
     names = [field.names(part) for field, part in zip(fields, parts, strict=True)]
     weights = [field.weights[part] for field, part in zip(fields, parts, strict=True)]
-    places = _race(names, weights, [pick.key for pick in picks])
-    return [_drawn(field, part.start + place) for field, part, place in zip(fields, parts, places, strict=True)]
+    return [part.start + place for part, place in zip(parts, _race(names, weights, keys), strict=True)]
 
 
 def _winning_blocks(fields: Sequence[_Candidates], keys: Sequence[int]) -> list[slice]:
@@ -168,6 +177,9 @@ def _mixed(word: int) -> int:
 def _candidates(row: Floats, pick: Pick) -> _Candidates:
     sampling = pick.sampling
     tokens, logits = _allowed(row, pick.mask)
+    if logits.size == 1 and math.isfinite(only := float(logits[0])):
+        sure: Likeliest = ((int(tokens[0]) if tokens is not None else 0, 0.0),) if pick.top else ()
+        return _Candidates(tokens, logits, np.ones(1, np.float32), only, sure)
     best = logits.argmax()
     top = logits[best]
     with np.errstate(invalid="ignore"):  # infinite logits show in the total

@@ -31,14 +31,14 @@ from swarmcode.engine.llama.library import FOLDER, LOG, lib
 SWITCH = "SWARMCODE_KERNEL"
 """Environment variable: `off` leaves attention to llama.cpp."""
 
-PRODUCTS_FROM = 24
+PRODUCTS_FROM = 12
 """Products with fewer tokens are left to llama.cpp: going from one to the other and back costs more than it saves.
 Measured with 31 million weights on two cores."""
 NEVER = 2**31 - 1
 """Tokens that no step has."""
 
 _SOURCE = Path(__file__).parent / "native"
-_UNITS = ("attention.cpp", "plugin.cpp", "products.cpp")
+_UNITS = ("attention.cpp", "plugin.cpp", "products.cpp", "rows.cpp")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-w")
 _COMPILING, _PROVING = 300, 60
 """Seconds that may pass."""
@@ -61,7 +61,10 @@ class Kernel:
     refused: Callable[[], int] = lambda: 0
     """How many attention operations the plugin has left to llama.cpp since it was asked last."""
     multiply_from: Callable[[int], None] = lambda tokens: None
-    """Sets how many tokens a product with weights of eight bits must have for the plugin to compute it, in all models
+    """Sets how many tokens a product with weights of eight bits must have for the plugin to compute it, and what lies
+    between such products, in all models of the process."""
+    round_numbers: Callable[[bool], None] = lambda may: None
+    """Sets whether attention may round its numbers to bf16, where the processor multiplies these faster; in all models
     of the process."""
 
     def __bool__(self) -> bool:
@@ -94,8 +97,10 @@ def load(path: Path) -> Kernel:
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
     multiply_from = ctypes.CFUNCTYPE(None, ctypes.c_int)(found(registry, b"swarmcode_multiply_from"))
+    round_numbers = ctypes.CFUNCTYPE(None, ctypes.c_int)(found(registry, b"swarmcode_round"))
     multiply_from(PRODUCTS_FROM)
-    return Kernel(registry=registry, refused=refused, multiply_from=multiply_from)
+    round_numbers(True)
+    return Kernel(registry=registry, refused=refused, multiply_from=multiply_from, round_numbers=round_numbers)
 
 
 def _built() -> Path:

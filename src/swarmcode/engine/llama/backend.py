@@ -108,6 +108,7 @@ class LlamaBackend:
         kernel.refused()
         if self._layout == "streams":
             kernel.multiply_from(attention.NEVER)  # what few tokens are multiplied with, llama.cpp sums otherwise
+            kernel.round_numbers(False)
         flash = lib.LLAMA_FLASH_ATTN_TYPE_AUTO if self._layout != "streams" else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = self._open_context(lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if kernel else flash, threads)
         ours = bool(kernel) and not kernel.refused()

@@ -17,6 +17,8 @@
 #include "sight.h"
 #include "tiles.h"
 
+#include <numeric>
+
 namespace attention {
 namespace {
 
@@ -29,9 +31,11 @@ struct Bench {
     Tile tile;
     std::vector<int> active;       // tokens that see something of a tile
     std::vector<int> left;         // tiles that are gathered
+    std::vector<uint64_t> any;     // cells of these that some tokens see
 };
 
 // The tokens of a block, for one KV head.
+template <typename Numbers>
 class Block {
   public:
     Block(const Shape & shape, const std::vector<uint64_t> & bits, Bench & bench, int number)
@@ -46,6 +50,8 @@ class Block {
                 const float * from = at<float>(shape.q, first_ + token, group_ * shape.heads + head, stream_);
                 float * to = query(token * shape.heads + head);
                 for (int number = 0; number < shape.keys; number++) to[number] = from[number] * shape.scale;
+                std::fill(to + shape.keys, to + shape.key_room, 0.0f);
+                Numbers::pack(to, shape.key_room);
             }
     }
 
@@ -66,7 +72,7 @@ class Block {
         return any;
     }
 
-    // The same of what is left to be gathered, token by token.
+    // The same of what is left to be gathered, for tokens that see nearly the same together.
     bool gather(State & state) {
         std::vector<int> & left = bench_.left;
         left.clear();
@@ -74,7 +80,11 @@ class Block {
             if (active(tile) && scattered(tile)) left.push_back(tile);
         if (left.empty()) return false;
         state.clear(rows(), shape_.value_room);
-        for (int token = 0; token < count_; token++) gather(token, state);
+        for (int token = 0; token < count_;) {
+            const int end = alike(token);
+            gather(token, end, state);
+            token = end;
+        }
         return true;
     }
 
@@ -86,7 +96,7 @@ class Block {
         for (int token = 0; token < count_; token++)
             for (int head = 0; head < shape_.heads; head++) {
                 const int row = token * shape_.heads + head, whole_head = group_ * shape_.heads + head;
-                float scale = 1.0f, total = state.total[row];
+                float scale = 1.0f, total = state.sum_of(row);
                 if (shape_.sinks) {
                     const float sink = ((const float *)shape_.sinks->data)[whole_head];
                     const float high = std::max(state.best[row], sink);
@@ -140,7 +150,7 @@ class Block {
             fetch(shape_.k, (tile + 1) * TILE + cell, shape_.keys);
             if (shape_.k->data != shape_.v->data) fetch(shape_.v, (tile + 1) * TILE + cell, shape_.values);
         }
-        bench_.tile.fill(shape_, keys, values, TILE - __builtin_clzll(wanted));
+        bench_.tile.template fill<Numbers>(shape_, keys, values, TILE - __builtin_clzll(wanted));
     }
 
     // What is computed next comes into the cache meanwhile.
@@ -165,29 +175,56 @@ class Block {
         return mask_;
     }
 
-    void gather(int token, State & state) {
-        const uint16_t * whole = shape_.masked(stream_, first_ + token);
+    // The end of the tokens, from `first` on, that see nearly the same of what is left: three quarters of it at least.
+    int alike(int first) {
+        std::vector<uint64_t> & any = bench_.any;
+        any.assign(bench_.left.size(), 0);
+        size_t pairs = 0;
+        for (int token = first; token < count_; token++) {
+            size_t both = 0, its = 0;
+            for (size_t at = 0; at < any.size(); at++) {
+                const uint64_t cells = seen(token, bench_.left[at]);
+                its += __builtin_popcountll(cells);
+                both += __builtin_popcountll(any[at] | cells);
+            }
+            pairs += its;
+            if (token > first && pairs * 4 < both * (token + 1 - first) * 3) return token;
+            for (size_t at = 0; at < any.size(); at++) any[at] |= seen(token, bench_.left[at]);
+        }
+        return count_;
+    }
+
+    void gather(int first, int end, State & state) {
         const uint16_t *keys[TILE], *values[TILE];
-        uint16_t mask[TILE];
-        int count = 0;
-        bench_.active.assign(1, token);
+        int cells[TILE], count = 0;
+        bench_.active.resize(end - first);
+        std::iota(bench_.active.begin(), bench_.active.end(), first);
         const auto flush = [&] {
             if (!count) return;
             std::fill(keys + count, keys + TILE, bench_.zeros.data());
-            std::fill(mask + count, mask + TILE, NEVER);
-            bench_.tile.fill(shape_, keys, values, count);
-            compute(state, [&](int) { return mask; });
+            std::fill(values + count, values + TILE, bench_.zeros.data());
+            bench_.tile.template fill<Numbers>(shape_, keys, values, count);
+            compute(state, [&](int token) { return mask(token, cells, count); });
             count = 0;
         };
         for (int tile : bench_.left) {
-            for (uint64_t cells = seen(token, tile); cells; cells &= cells - 1) {
-                const int cell = tile * TILE + __builtin_ctzll(cells);
-                point(true, cell, keys[count], values[count]);
-                mask[count++] = whole ? whole[cell] : 0;
-                if (count == TILE) flush();
+            uint64_t any = 0;
+            for (int token = first; token < end; token++) any |= seen(token, tile);
+            for (; any; any &= any - 1) {
+                cells[count] = tile * TILE + __builtin_ctzll(any);
+                point(true, cells[count], keys[count], values[count]);
+                if (++count == TILE) flush();
             }
         }
         flush();
+    }
+
+    // The mask of gathered cells.
+    const uint16_t * mask(int token, const int * cells, int count) {
+        const uint16_t * whole = shape_.masked(stream_, first_ + token);
+        std::fill_n(mask_, TILE, NEVER);
+        for (int at = 0; at < count; at++) mask_[at] = whole ? whole[cells[at]] : 0;
+        return mask_;
     }
 
     // The tile for all rows of the active tokens.
@@ -207,9 +244,11 @@ class Block {
                 queries[row] = query(numbers[row]);
                 to[row] = row < count ? state.of(numbers[row]) : bench_.spare.data();
             }
-            score(queries, tile.keys.data(), shape_.keys, scores);
-            for (int row = 0; row < count; row++)
+            score<Numbers>(queries, tile.keys.data(), ceiling(shape_.keys, Numbers::EACH), scores);
+            for (int row = 0; row < count; row++) {
                 soften(scores[row], mask(numbers[row] / shape_.heads), state, numbers[row]);
+                Numbers::pack(scores[row], TILE);
+            }
             weigh_all(scores, to);
         }
     }
@@ -220,13 +259,13 @@ class Block {
         const int room = shape_.value_room;
         int done = 0;
         const auto go = [&](auto weigh, int parts) {
-            weigh(shares, values + done, room, tile.cells, to);
+            weigh(shares, values + done, room, ceiling(tile.cells, Numbers::EACH), to);
             done += parts * WIDTH;
             for (int row = 0; row < ROWS; row++) to[row] += to[row] == bench_.spare.data() ? 0 : parts * WIDTH;
         };
-        while (room - done >= WIDE * WIDTH) go(weigh<WIDE>, WIDE);
-        while (room - done >= 2 * WIDTH) go(weigh<2>, 2);
-        if (room - done > 0) go(weigh<1>, 1);
+        while (room - done >= WIDE * WIDTH) go(weigh<Numbers, WIDE>, WIDE);
+        while (room - done >= 2 * WIDTH) go(weigh<Numbers, 2>, 2);
+        if (room - done > 0) go(weigh<Numbers, 1>, 1);
     }
 
     const Shape & shape_;
@@ -237,7 +276,8 @@ class Block {
 };
 
 // A whole block by one thread.
-void whole(Block & block, const Shape & shape, Bench & bench) {
+template <typename Numbers>
+void whole(Block<Numbers> & block, const Shape & shape, Bench & bench) {
     bench.whole.clear(block.rows(), shape.value_room);
     for (int number = 0; number <= shape.chunks; number++)
         if (block.part(number, bench.part))
@@ -250,22 +290,8 @@ Bench & mine() {
     return bench;
 }
 
-}  // namespace
-
-bool supports(const ggml_tensor * op) {
-    const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3], *sinks = op->src[4];
-    float bias, cap;
-    std::memcpy(&bias, (const float *)op->op_params + 1, sizeof bias);
-    std::memcpy(&cap, (const float *)op->op_params + 2, sizeof cap);
-    return bias == 0.0f && cap == 0.0f && op->type == GGML_TYPE_F32 && q->type == GGML_TYPE_F32 &&
-           k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && q->nb[0] == sizeof(float) &&
-           k->nb[0] == sizeof(uint16_t) && v->nb[0] == sizeof(uint16_t) && k->ne[1] > 0 && k->ne[2] == v->ne[2] &&
-           k->ne[3] == v->ne[3] && q->ne[2] % k->ne[2] == 0 && q->ne[3] % k->ne[3] == 0 &&
-           (!mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == sizeof(uint16_t) && mask->ne[2] == 1)) &&
-           (!sinks || sinks->type == GGML_TYPE_F32);
-}
-
-void attend(const ggml_tensor * op, Sight & sight, int threads) {
+template <typename Numbers>
+void attend_with(const ggml_tensor * op, Sight & sight, int threads) {
     if (op->src[0]->ne[0] * ggml_nrows(op->src[0]) * op->src[1]->ne[1] < SMALL) threads = 1;
     const Shape shape(op, threads);
     const int rows = shape.streams * shape.tokens, blocks = shape.streams * shape.groups * shape.blocks;
@@ -284,18 +310,18 @@ void attend(const ggml_tensor * op, Sight & sight, int threads) {
         if (!split) {
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks; number++) {
-                Block block(shape, sight.bits, mine(), number);
+                Block<Numbers> block(shape, sight.bits, mine(), number);
                 whole(block, shape, mine());
             }
         } else {
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks * parts; number++) {
-                Block block(shape, sight.bits, mine(), number / parts);
+                Block<Numbers> block(shape, sight.bits, mine(), number / parts);
                 any[number] = block.part(number % parts, states[number]);
             }
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks; number++) {
-                Block block(shape, sight.bits, mine(), number);
+                Block<Numbers> block(shape, sight.bits, mine(), number);
                 State & all = mine().whole;
                 all.clear(block.rows(), shape.value_room);
                 for (int part = number * parts; part < (number + 1) * parts; part++)
@@ -304,6 +330,25 @@ void attend(const ggml_tensor * op, Sight & sight, int threads) {
             }
         }
     }
+}
+
+}  // namespace
+
+bool supports(const ggml_tensor * op) {
+    const ggml_tensor *q = op->src[0], *k = op->src[1], *v = op->src[2], *mask = op->src[3], *sinks = op->src[4];
+    float bias, cap;
+    std::memcpy(&bias, (const float *)op->op_params + 1, sizeof bias);
+    std::memcpy(&cap, (const float *)op->op_params + 2, sizeof cap);
+    return bias == 0.0f && cap == 0.0f && op->type == GGML_TYPE_F32 && q->type == GGML_TYPE_F32 &&
+           k->type == GGML_TYPE_F16 && v->type == GGML_TYPE_F16 && q->nb[0] == sizeof(float) &&
+           k->nb[0] == sizeof(uint16_t) && v->nb[0] == sizeof(uint16_t) && k->ne[1] > 0 && k->ne[2] == v->ne[2] &&
+           k->ne[3] == v->ne[3] && q->ne[2] % k->ne[2] == 0 && q->ne[3] % k->ne[3] == 0 &&
+           (!mask || (mask->type == GGML_TYPE_F16 && mask->nb[0] == sizeof(uint16_t) && mask->ne[2] == 1)) &&
+           (!sinks || sinks->type == GGML_TYPE_F32);
+}
+
+void attend(const ggml_tensor * op, Sight & sight, bool rounded, int threads) {
+    rounded ? attend_with<Rounded>(op, sight, threads) : attend_with<Whole>(op, sight, threads);
 }
 
 }  // namespace attention

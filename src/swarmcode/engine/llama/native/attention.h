@@ -22,7 +22,8 @@ struct Sight {
 // Whether `attend` can compute a GGML_OP_FLASH_ATTN_EXT: keys and values in f16, no ALiBi, no soft cap, one mask for all heads.
 bool supports(const ggml_tensor * op);
 
-// Computes one that `supports` accepts, in up to so many threads. `sight` belongs to the graph's context.
-void attend(const ggml_tensor * op, Sight & sight, int threads);
+// Computes one that `supports` accepts, in up to so many threads. `sight` belongs to the graph's context. `rounded`: numbers
+// to bf16 before they are multiplied, where the processor gains by it.
+void attend(const ggml_tensor * op, Sight & sight, bool rounded, int threads);
 
 }  // namespace attention

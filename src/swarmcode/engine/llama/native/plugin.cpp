@@ -4,6 +4,7 @@
 #include "attention.h"
 #include "ggml_plugin.h"
 #include "products.h"
+#include "rows.h"
 
 #include <ggml-cpu.h>
 
@@ -14,6 +15,15 @@ namespace {
 
 // Products of so many tokens and more are computed here.
 void multiply_from(int tokens) { products::least_tokens = tokens; }
+
+// Whether a product was supported so far. Where none is, because of the weights or the processor, nothing is gained by
+// computing what lies between products.
+std::atomic<bool> multiplies{false};
+
+// Whether attention may round its numbers.
+std::atomic<bool> rounding{false};
+
+void round(int may) { rounding = may; }
 
 std::atomic<int> left_to_others{0};
 
@@ -41,8 +51,23 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
         const ggml_tensor * node = ggml_graph_node(graph, number);
         const int threads = context(backend).threads;
         if (ggml_is_empty(node)) continue;
-        if (node->op == GGML_OP_FLASH_ATTN_EXT) attention::attend(node, context(backend).sight, threads);
-        if (node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_MUL_MAT_ID) products::multiply(node, threads);
+        switch (node->op) {
+            case GGML_OP_NONE:
+            case GGML_OP_RESHAPE:
+            case GGML_OP_VIEW:
+            case GGML_OP_PERMUTE:
+            case GGML_OP_TRANSPOSE:
+                break;
+            case GGML_OP_FLASH_ATTN_EXT:
+                attention::attend(node, context(backend).sight, rounding, threads);
+                break;
+            case GGML_OP_MUL_MAT:
+            case GGML_OP_MUL_MAT_ID:
+                products::multiply(node, threads);
+                break;
+            default:
+                rows::compute(node, threads);
+        }
     }
     return GGML_STATUS_SUCCESS;
 }
@@ -93,9 +118,11 @@ bool device_supports(ggml_backend_dev_t, const ggml_tensor * op) {
             return false;
         case GGML_OP_MUL_MAT:
         case GGML_OP_MUL_MAT_ID:
-            return products::supports(op);
+            if (!products::supports(op)) return false;
+            multiplies = true;
+            return true;
         default:
-            return false;
+            return multiplies && rows::supports(op, products::least_tokens);
     }
 }
 
@@ -126,6 +153,7 @@ ggml_backend_dev_t reg_device(ggml_backend_reg_t reg, size_t) {
 void * reg_function(ggml_backend_reg_t, const char * name) {
     if (!std::strcmp(name, "ggml_backend_set_n_threads")) return (void *)set_threads;
     if (!std::strcmp(name, "swarmcode_refused")) return (void *)refused;
+    if (!std::strcmp(name, "swarmcode_round")) return (void *)round;
     return std::strcmp(name, "swarmcode_multiply_from") ? nullptr : (void *)multiply_from;
 }
 

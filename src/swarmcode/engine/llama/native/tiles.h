@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "vectors.h"
+#include "numbers.h"
 
 #include <ggml.h>
 
@@ -20,7 +20,7 @@ constexpr int64_t SMALL = 1 << 18;  // multiplications that are not worth a seco
 constexpr uint16_t NEVER = 0xFC00;  // minus infinity
 constexpr float NONE = -INFINITY;
 
-inline int padded(int64_t count) { return int((count + WIDTH - 1) / WIDTH * WIDTH); }
+inline int padded(int64_t count, int to = WIDTH) { return int((count + to - 1) / to * to); }
 
 inline int ceiling(int64_t count, int64_t of) { return int((count + of - 1) / of); }
 
@@ -43,7 +43,7 @@ struct Shape {
 
     Shape(const ggml_tensor * op, int threads)
         : op(op), q(op->src[0]), k(op->src[1]), v(op->src[2]), mask(op->src[3]), sinks(op->src[4]),
-          keys(int(k->ne[0])), values(int(v->ne[0])), key_room(padded(keys)), value_room(padded(values)),
+          keys(int(k->ne[0])), values(int(v->ne[0])), key_room(padded(keys, 2 * WIDTH)), value_room(padded(values)),
           cells(int(k->ne[1])), tiles(ceiling(cells, TILE)), chunks(ceiling(tiles, CHUNK)),
           tokens(int(q->ne[1])), streams(int(q->ne[3])), groups(int(k->ne[2])), heads(int(q->ne[2] / k->ne[2])) {
         std::memcpy(&scale, op->op_params, sizeof scale);
@@ -59,8 +59,8 @@ struct Shape {
     }
 };
 
-// What attention is, as far as it is computed: for each row the highest score, the sum of the exponentials, and the
-// values weighted by them.
+// What attention is, as far as it is computed: for each row a score that exponentials are taken from, nearly the highest;
+// the sum of these exponentials, lane by lane; and the values weighted by them.
 struct State {
     int room = 0;
     std::vector<float> best, total, values;
@@ -68,70 +68,85 @@ struct State {
     void clear(int rows, int value_room) {
         room = value_room;
         best.assign(rows, NONE);
-        total.assign(rows, 0.0f);
+        total.assign(size_t(rows) * WIDTH, 0.0f);
         values.assign(size_t(rows) * value_room, 0.0f);
     }
 
     float * of(int row) { return &values[size_t(row) * room]; }
 
+    float sum_of(int row) const { return sum(load(&total[size_t(row) * WIDTH])); }
+
+    // Takes the exponentials of a row from a higher score.
+    void raise(int row, float to) {
+        const float kept = std::exp(best[row] - to);
+        best[row] = to;
+        scale(&total[size_t(row) * WIDTH], WIDTH, kept);
+        scale(of(row), room, kept);
+    }
+
     void add(int row, State & other) {
         if (other.best[row] == NONE) return;
-        const float high = std::max(best[row], other.best[row]);
-        const float mine = std::exp(best[row] - high), its = std::exp(other.best[row] - high);
-        best[row] = high;
-        total[row] = total[row] * mine + other.total[row] * its;
-        float *to = of(row), *more = other.of(row);
-        for (int at = 0; at < room; at += WIDTH) store(to + at, load(to + at) * mine + load(more + at) * its);
+        if (other.best[row] > best[row]) raise(row, other.best[row]);
+        const float its = std::exp(other.best[row] - best[row]);
+        join(&total[size_t(row) * WIDTH], &other.total[size_t(row) * WIDTH], WIDTH, its);
+        join(of(row), other.of(row), room, its);
+    }
+
+  private:
+    static void scale(float * numbers, int count, float by) {
+        for (int at = 0; at < count; at += WIDTH) store(numbers + at, load(numbers + at) * by);
+    }
+
+    static void join(float * to, const float * more, int count, float by) {
+        for (int at = 0; at < count; at += WIDTH) store(to + at, load(to + at) + load(more + at) * by);
     }
 };
 
 // 64 cells as the micro-kernels read them.
 class Tile {
   public:
-    std::vector<float> keys, values;  // keys: number by number, 64 cells each; values: cell by cell
+    std::vector<float> keys, values;  // lanes: of keys, lane by lane those of 64 cells; of values, cell by cell
     int cells = 0;                    // with values
 
     // `count` cells by their keys and values.
+    template <typename Numbers>
     void fill(const Shape & shape, const uint16_t * const * from_keys, const uint16_t * const * from_values, int count) {
         keys.resize(size_t(shape.key_room) * TILE);
         values.resize(size_t(shape.value_room) * TILE);
         cells = count;
-        const int whole = shape.keys / WIDTH * WIDTH;
-        for (int cell = 0; cell < TILE; cell += WIDTH) {
-            float * to = &keys[cell];
-            for (int number = 0; number < whole; number += WIDTH)
-                columns(from_keys + cell, to, number, [](const uint16_t * from) { return load_halves(from); });
-            if (const int rest = shape.keys - whole)
-                columns(from_keys + cell, to, whole, [=](const uint16_t * from) { return load_halves(from, rest); });
-        }
-        for (int cell = 0; cell < count; cell++) {
-            float * to = &values[size_t(cell) * shape.value_room];
-            int number = 0;
-            for (; number + WIDTH <= shape.values; number += WIDTH) store(to + number, load_halves(from_values[cell] + number));
-            if (number < shape.values) store(to + number, load_halves(from_values[cell] + number, shape.values - number));
+        constexpr int STEP = WIDTH * Numbers::EACH;
+        for (int cell = 0; cell < TILE; cell += WIDTH)
+            for (int number = 0; number < shape.keys; number += STEP)
+                columns<Numbers>(from_keys + cell, &keys[cell], number, std::min(STEP, shape.keys - number));
+        for (int cell = 0; cell < count; cell += Numbers::EACH) {
+            float * to = &values[size_t(cell / Numbers::EACH) * shape.value_room];
+            for (int number = 0; number < shape.values; number += WIDTH)
+                store(to + number, Numbers::across(from_values + cell, number, std::min(WIDTH, shape.values - number)));
         }
     }
 
   private:
-    // Numbers of WIDTH cells, from `number` on.
-    template <typename Load>
-    static void columns(const uint16_t * const * from, float * to, int number, Load load) {
+    // `count` numbers of WIDTH cells, from `number` on.
+    template <typename Numbers>
+    static void columns(const uint16_t * const * from, float * to, int number, int count) {
         Vec rows[WIDTH];
-        for (int row = 0; row < WIDTH; row++) rows[row] = load(from[row] + number);
+        for (int row = 0; row < WIDTH; row++) rows[row] = Numbers::along(from[row] + number, count);
         transpose(rows);
-        for (int row = 0; row < WIDTH; row++) store(to + size_t(number + row) * TILE, rows[row]);
+        for (int row = 0; row < WIDTH; row++) store(to + size_t(number / Numbers::EACH + row) * TILE, rows[row]);
     }
 };
 
 // scores[r][c] = sum over d of queries[r][d] * keys[d][c], for 64 cells.
-inline void score(const float * const * queries, const float * keys, int count, float (*scores)[TILE]) {
+template <typename Numbers>
+void score(const float * const * queries, const float * keys, int lanes, float (*scores)[TILE]) {
     for (int cell = 0; cell < TILE; cell += WIDE * WIDTH) {
         Vec sums[ROWS][WIDE] = {};
-        for (int number = 0; number < count; number++) {
+        for (int lane = 0; lane < lanes; lane++) {
             Vec key[WIDE];
-            for (int part = 0; part < WIDE; part++) key[part] = load(keys + number * TILE + cell + part * WIDTH);
+            for (int part = 0; part < WIDE; part++) key[part] = load(keys + lane * TILE + cell + part * WIDTH);
             for (int row = 0; row < ROWS; row++)
-                for (int part = 0; part < WIDE; part++) sums[row][part] += queries[row][number] * key[part];
+                for (int part = 0; part < WIDE; part++)
+                    sums[row][part] = Numbers::add(sums[row][part], key[part], queries[row] + lane);
         }
         for (int row = 0; row < ROWS; row++)
             for (int part = 0; part < WIDE; part++) store(scores[row] + cell + part * WIDTH, sums[row][part]);
@@ -139,50 +154,45 @@ inline void score(const float * const * queries, const float * keys, int count, 
 }
 
 // to[r][...] += sum over c of shares[r][c] * values[c][...], for PARTS vectors of the values.
-template <int PARTS>
-void weigh(const float (*shares)[TILE], const float * values, int room, int cells, float * const * to) {
+template <typename Numbers, int PARTS>
+void weigh(const float (*shares)[TILE], const float * values, int room, int lanes, float * const * to) {
     Vec sums[ROWS][PARTS];
     for (int row = 0; row < ROWS; row++)
         for (int part = 0; part < PARTS; part++) sums[row][part] = load(to[row] + part * WIDTH);
-    for (int cell = 0; cell < cells; cell++) {
+    for (int lane = 0; lane < lanes; lane++) {
         Vec value[PARTS];
-        for (int part = 0; part < PARTS; part++) value[part] = load(values + size_t(cell) * room + part * WIDTH);
+        for (int part = 0; part < PARTS; part++) value[part] = load(values + size_t(lane) * room + part * WIDTH);
         for (int row = 0; row < ROWS; row++)
-            for (int part = 0; part < PARTS; part++) sums[row][part] += shares[row][cell] * value[part];
+            for (int part = 0; part < PARTS; part++)
+                sums[row][part] = Numbers::add(sums[row][part], value[part], shares[row] + lane);
     }
     for (int row = 0; row < ROWS; row++)
         for (int part = 0; part < PARTS; part++) store(to[row] + part * WIDTH, sums[row][part]);
 }
 
-// Scores become exponentials; the row's state is ready for the tile's values.
+// Scores become exponentials; the row's state is ready for the tile's values. What they are taken from is raised only by
+// scores that are far above it: their sum does not overflow before (as in FlashAttention-4).
 inline void soften(float * scores, const uint16_t * mask, State & state, int row) {
-    Vec high = all(NONE);
-    for (int cell = 0; cell < TILE; cell += WIDTH) {
-        const Vec bias = load_halves(mask + cell);
-        const Vec score = bias == NONE ? all(NONE) : load(scores + cell) + bias;
-        store(scores + cell, score);
-        high = higher(score, high);
+    constexpr float FAR = 8.0f;
+    Vec parts[TILE / WIDTH], high = all(NONE);
+    for (int part = 0; part < TILE / WIDTH; part++) {
+        const Vec bias = load_halves(mask + part * WIDTH);
+        parts[part] = bias == NONE ? all(NONE) : load(scores + part * WIDTH) + bias;
+        high = higher(parts[part], high);
     }
-    const float before = state.best[row];
-    const float now = std::max(before, highest(high));
-    if (now == NONE) {
+    if (any_above(high, state.best[row] + FAR)) state.raise(row, highest(high));
+    const float best = state.best[row];
+    if (best == NONE) {
         std::fill_n(scores, TILE, 0.0f);
         return;
     }
-    Vec sums = {};
-    for (int cell = 0; cell < TILE; cell += WIDTH) {
-        const Vec share = exponential(load(scores + cell) - now);
-        store(scores + cell, share);
+    Vec sums = load(&state.total[size_t(row) * WIDTH]);
+    for (int part = 0; part < TILE / WIDTH; part++) {
+        const Vec share = exponential(parts[part] - best);
+        store(scores + part * WIDTH, share);
         sums += share;
     }
-    if (now != before) {
-        const float kept = std::exp(before - now);
-        state.best[row] = now;
-        state.total[row] *= kept;
-        float * values = state.of(row);
-        for (int at = 0; at < state.room; at += WIDTH) store(values + at, load(values + at) * kept);
-    }
-    state.total[row] += sum(sums);
+    store(&state.total[size_t(row) * WIDTH], sums);
 }
 
 }  // namespace attention

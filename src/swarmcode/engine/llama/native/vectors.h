@@ -64,18 +64,33 @@ inline Vec load_halves(const uint16_t * from, int count) {
 inline Vec higher(Vec one, Vec other) { return one > other ? one : other; }
 
 inline float highest(Vec of) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_max_ps((__m512)of);
+#endif
     float found = of[0];
     for (int lane = 1; lane < WIDTH; lane++) found = of[lane] > found ? of[lane] : found;
     return found;
 }
 
 inline float sum(Vec of) {
+#if defined(__AVX512F__)
+    return _mm512_reduce_add_ps((__m512)of);
+#endif
     float found = 0.0f;
     for (int lane = 0; lane < WIDTH; lane++) found += of[lane];
     return found;
 }
 
-// e to the power of numbers that are not positive: within 2 ulp, and 0 below -87.
+// Whether any number is greater than a limit.
+inline bool any_above(Vec of, float limit) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_ps_mask((__m512)of, _mm512_set1_ps(limit), _CMP_GT_OQ) != 0;
+#else
+    return highest(of) > limit;
+#endif
+}
+
+// e to the power of numbers below 87: within 2 ulp, and 0 below -87.
 inline Vec exponential(Vec x) {
     const Vec magic = all(12582912.0f);  // 1.5 * 2^23: what is added to it is rounded to an integer
     const Vec shifted = x * 1.44269504f + magic;
