@@ -253,7 +253,8 @@ def copying(backend: Any) -> Any:
 def test_guessed_tokens_change_no_answer(toy: Any, copies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is guessed, with any sampling, constraint, stop string and likeliest tokens, answers are those that
     they are without; and where text is copied, they take fewer steps."""
-    monkeypatch.setattr(Pace, "price", lambda pace, sequences: 0.1)  # how fast this machine is right now is no matter
+    # How fast this machine is right now is no matter.
+    monkeypatch.setattr(Pace, "seconds", lambda pace, tokens: 1 + 0.1 * tokens)
     rules = [Sampling(max_tokens=40, temperature=t, top_k=k) for t in (0.0, 0.7, 1.0) for k in (0, 3)]
     limits: list[dict[str, Any]] = [
         {},
