@@ -14,7 +14,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from swarmcode.agent.pointers import Speller
@@ -37,14 +37,13 @@ NEVER = 10**6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A function with a fault; as `repairmodel.cases` writes it."""
+    """What is read of a function with a fault that `repairmodel.cases` wrote."""
 
     kind: str
     lines: list[str]
     line: int
     """Of the fault, from 0."""
     wanted: str
-    source: str
 
 
 async def rank(engine: Engine, speller: Speller, case: Case, lines: Iterable[int], limit: int) -> int:
@@ -99,7 +98,8 @@ async def main() -> None:
     parser.add_argument("--model", default="repair")
     parser.add_argument("--functions", type=int, default=100)
     options = parser.parse_args()
-    cases = [Case(**json.loads(line)) for line in options.cases.read_text(encoding="utf-8").splitlines()]
+    found = [json.loads(line) for line in options.cases.read_text(encoding="utf-8").splitlines()]
+    cases = [Case(**{field.name: one[field.name] for field in fields(Case)}) for one in found]
     engine = await open_engine(resolve(options.model), agents=100, exact=False)
     try:
         await measure(engine, cases, options.functions)
