@@ -12,8 +12,8 @@ DEAR = 0.9
 text that repeats itself without end would pay."""
 
 CROWD = 64
-"""Sequences that decode at once, at most, for which there are guesses. So many gained a fifth to two fifths. A step that
-a larger crowd shares is cheap for each; looking for guesses is not."""
+"""Sequences that decode at once, at most, for which there are guesses. So many gained a fifth to two fifths. A step
+that a larger crowd shares is cheap for each; looking for guesses is not."""
 
 
 class Guesses:
