@@ -65,25 +65,24 @@ struct Rounded {
 // 16 rows of weights: of each block, quads of numbers, each of all rows.
 struct Weights {
     std::vector<uint8_t> numbers;  // each 128 too large, and so without a sign
-    std::vector<float> scales;
+    std::vector<uint16_t> scales;  // halves
 
     void fill(const char * from, size_t stride, int blocks) {
         numbers.resize(size_t(blocks + 1) / 2 * 2 * SIZE * LANES);
-        scales.resize(size_t(blocks + 1) / 2 * 2 * LANES);
+        scales.resize(size_t(blocks) * LANES);
+        for (int lane = 0; lane < LANES; lane++)  // first, because so all the rows are on their way from memory at once
+            for (int block = 0; block < blocks; block++)
+                scales[block * LANES + lane] = ((const Block *)(from + lane * stride))[block].scale;
         const __m512i sign = _mm512_set1_epi8((char)0x80);
         for (int block = 0; block < blocks; block += 2) {
             const bool pair = block + 1 < blocks;
             Vec rows[LANES];
-            uint16_t halves[2][LANES];
             for (int lane = 0; lane < LANES; lane++) {
                 const Block * at = (const Block *)(from + lane * stride) + block;
                 const __m256i one = _mm256_loadu_si256((const __m256i *)at->numbers);
                 const __m256i two = pair ? _mm256_loadu_si256((const __m256i *)at[1].numbers) : one;
                 rows[lane] = (Vec)_mm512_inserti64x4(_mm512_castsi256_si512(one), two, 1);
-                halves[0][lane] = at->scale;
-                halves[1][lane] = at[pair].scale;
             }
-            for (int one = 0; one < 2; one++) store(&scales[size_t(block + one) * LANES], load_halves(halves[one]));
             transpose(rows);
             uint8_t * to = &numbers[size_t(block) * SIZE * LANES];
             for (int quad = 0; quad < LANES; quad++)
@@ -112,7 +111,7 @@ void product(const Weights & weights, const Rounded & rounded, const int * rows,
                 whole[row] = _mm512_dpbusd_epi32(whole[row], four, _mm512_set1_epi32(its));
             }
         }
-        const Vec scale = load(&weights.scales[size_t(block) * LANES]);
+        const Vec scale = load_halves(&weights.scales[size_t(block) * LANES]);
         for (int row = 0; row < COUNT; row++) {
             const Vec both = scale * rounded.scales[size_t(rows[row]) * blocks + block];
             sums[row] = (Vec)_mm512_fmadd_ps(_mm512_cvtepi32_ps(whole[row]), (__m512)both, (__m512)sums[row]);
@@ -130,13 +129,16 @@ struct Share {
 // All products of an operation.
 struct Work {
     std::vector<Share> shares;  // by matrix
+    std::vector<int> wanted;    // matrices that have a share
 
     void clear(size_t matrices) {
         shares.resize(std::max(shares.size(), matrices));
-        for (Share & share : shares) share.rows.clear(), share.to.clear();
+        for (int matrix : wanted) shares[matrix].rows.clear(), shares[matrix].to.clear();
+        wanted.clear();
     }
 
     void add(int matrix, int row, const ggml_tensor * op, int64_t one, int64_t two) {
+        if (shares[matrix].rows.empty()) wanted.push_back(matrix);
         shares[matrix].rows.push_back(row);
         shares[matrix].to.push_back((float *)((char *)op->data + one * op->nb[1] + two * op->nb[2]));
     }
@@ -204,6 +206,8 @@ void multiply(const ggml_tensor * op, int threads) {
     Rounded & its = rounded;
     const Work & all = work;
     if (ggml_nelements(op) * weights->ne[0] < SMALL) threads = 1;
+    // Where there are many matrices, one thread reads and writes all of one, from beginning to end.
+    const int split = all.wanted.size() < size_t(4 * threads) ? parts : 1, each = parts / split;
 
 #pragma omp parallel num_threads(threads)
     {
@@ -214,13 +218,13 @@ void multiply(const ggml_tensor * op, int threads) {
         }
         static thread_local Weights mine;
 #pragma omp for schedule(dynamic, 1)
-        for (int number = 0; number < matrices * parts; number++) {
-            const Share & share = all.shares[number / parts];
-            if (share.rows.empty()) continue;
-            const int first = number % parts * LANES;
-            const char * from = (const char *)weights->data + number / parts * weights->nb[2] + first * weights->nb[1];
-            mine.fill(from, weights->nb[1], blocks);
-            all_products(mine, its, share, first);
+        for (int task = 0; task < int(all.wanted.size()) * split; task++) {
+            const int matrix = all.wanted[task / split];
+            for (int part = task % split * each; part < (task % split + 1) * each; part++) {
+                const int first = part * LANES;
+                mine.fill((const char *)weights->data + matrix * weights->nb[2] + first * weights->nb[1], weights->nb[1], blocks);
+                all_products(mine, its, all.shares[matrix], first);
+            }
         }
     }
 }
