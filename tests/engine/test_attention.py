@@ -27,6 +27,8 @@ LATENT = Sizes(keys=128, values=96, heads=6, groups=1, shared=True)
 """As in the embedded model: all heads see one latent vector a token, whose first numbers are its value."""
 GROUPED = Sizes(keys=64, values=64, heads=8, groups=2)
 ODD = Sizes(keys=72, values=40, heads=6, groups=3)
+ADDED = Sizes(keys=64, values=64, heads=4, groups=1, added=True)
+"""Masks that add to scores."""
 
 
 @pytest.fixture
@@ -34,9 +36,9 @@ def ours() -> Iterator[Kernel]:
     """It rounds no numbers."""
     found = kernel()
     assert found, found.why_not
-    found.round_numbers(False)
+    found.take(True, False)
     yield found
-    found.round_numbers(True)
+    found.take(True, True)
 
 
 def causal(tokens: int, before: int) -> Mask:
@@ -76,18 +78,18 @@ def seen(name: str) -> Mask:
     return mask
 
 
-@pytest.mark.parametrize("sizes", [LATENT, GROUPED, ODD], ids=["latent", "grouped", "odd"])
+@pytest.mark.parametrize("sizes", [LATENT, GROUPED, ODD, ADDED], ids=["latent", "grouped", "odd", "added"])
 @pytest.mark.parametrize("name", MASKS)
 def test_it_is_attention(ours: Kernel, sizes: Sizes, name: str) -> None:
     """As numpy computes it in f64, for each sort of cache and each sort of model."""
     assert off(ours, sizes, seen(name)) < CLOSE
 
 
-@pytest.mark.parametrize("sizes", [LATENT, GROUPED, ODD], ids=["latent", "grouped", "odd"])
+@pytest.mark.parametrize("sizes", [LATENT, GROUPED, ODD, ADDED], ids=["latent", "grouped", "odd", "added"])
 @pytest.mark.parametrize("name", MASKS)
 def test_it_may_round(ours: Kernel, sizes: Sizes, name: str) -> None:
     """To numbers of eight bits, whose sums are still exact: off by some thousandths of what values are of."""
-    ours.round_numbers(True)
+    ours.take(True, True)
     mask = seen(name)
     right = expected(sizes, mask)
     wrong = attended(ours, sizes, mask) - right
@@ -108,7 +110,7 @@ def test_long_keys_and_many_heads(ours: Kernel) -> None:
 
 @pytest.mark.parametrize("rounding", [False, True], ids=["whole", "rounded"])
 def test_the_number_of_threads_changes_no_bit(ours: Kernel, rounding: bool) -> None:
-    ours.round_numbers(rounding)
+    ours.take(True, rounding)
     for mask in (causal(150, 600), filled(900), filled(900, 30), decoding(40, 512, 6)[None]):
         one, two, many = (attended(ours, LATENT, mask, threads) for threads in (1, 2, 7))
         assert np.array_equal(one, two)
@@ -118,7 +120,7 @@ def test_the_number_of_threads_changes_no_bit(ours: Kernel, rounding: bool) -> N
 @pytest.mark.parametrize("rounding", [False, True], ids=["whole", "rounded"])
 def test_what_is_computed_beside_a_stream_changes_no_bit(ours: Kernel, rounding: bool) -> None:
     """Neither other streams, nor how many of its own tokens are computed at once."""
-    ours.round_numbers(rounding)
+    ours.take(True, rounding)
     prompt, streams = causal(200, 0), filled(900, 30, 517)
     whole, together = attended(ours, LATENT, prompt), attended(ours, LATENT, streams)
     for first, last in ((0, 1), (63, 65), (100, 200), (199, 200)):

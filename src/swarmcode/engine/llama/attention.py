@@ -31,14 +31,12 @@ from swarmcode.engine.llama.library import FOLDER, LOG, lib
 SWITCH = "SWARMCODE_KERNEL"
 """Environment variable: `off` leaves attention to llama.cpp."""
 
-PRODUCTS_FROM = 12
-"""Products with fewer tokens are left to llama.cpp: going from one to the other and back costs more than it saves.
-Measured with 31 million weights on two cores."""
-NEVER = 2**31 - 1
-"""Tokens that no step has."""
+PRODUCTS_FROM = 6
+"""Steps with fewer tokens are left to llama.cpp, but for their attention: weights are put in order for many tokens.
+Measured with 31 and 347 million weights on two cores."""
 
 _SOURCE = Path(__file__).parent / "native"
-_UNITS = ("attention.cpp", "plugin.cpp", "products.cpp", "rows.cpp")
+_UNITS = ("attention.cpp", "places.cpp", "plugin.cpp", "products.cpp", "router.cpp", "rows.cpp")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-w")
 _COMPILING, _PROVING = 300, 60
 """Seconds that may pass."""
@@ -60,12 +58,10 @@ class Kernel:
     """Why there is none, for a person."""
     refused: Callable[[], int] = lambda: 0
     """How many attention operations the plugin has left to llama.cpp since it was asked last."""
-    multiply_from: Callable[[int], None] = lambda tokens: None
-    """Sets how many tokens a product with weights of eight bits must have for the plugin to compute it, and what lies
-    between such products, in all models of the process."""
-    round_numbers: Callable[[bool], None] = lambda may: None
-    """Sets whether attention may round its numbers to bf16, where the processor multiplies these faster; in all models
-    of the process."""
+    take: Callable[[bool, bool], None] = lambda products, rounds: None
+    """Sets whether the plugin computes products with weights of eight bits and what lies between them, and whether its
+    attention may round numbers to bf16 where the processor multiplies these faster: both for what the calling thread
+    loads, opens and computes from now on. Without a word it does both."""
 
     def __bool__(self) -> bool:
         return bool(self.registry)
@@ -96,11 +92,8 @@ def load(path: Path) -> Kernel:
     found = lib._lib.ggml_backend_reg_get_proc_address
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
-    multiply_from = ctypes.CFUNCTYPE(None, ctypes.c_int)(found(registry, b"swarmcode_multiply_from"))
-    round_numbers = ctypes.CFUNCTYPE(None, ctypes.c_int)(found(registry, b"swarmcode_round"))
-    multiply_from(PRODUCTS_FROM)
-    round_numbers(True)
-    return Kernel(registry=registry, refused=refused, multiply_from=multiply_from, round_numbers=round_numbers)
+    take = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int)(found(registry, b"swarmcode_take"))
+    return Kernel(registry=registry, refused=refused, take=take)
 
 
 def _built() -> Path:

@@ -33,7 +33,6 @@ from swarmcode.engine import budget, machine
 from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
 from swarmcode.engine.llama import attention, weights
-from swarmcode.engine.llama.attention import Kernel
 from swarmcode.engine.llama.batch import Batch
 from swarmcode.engine.llama.grammar import LlamaGrammar
 from swarmcode.engine.llama.library import LOG, lib
@@ -68,7 +67,8 @@ class LlamaBackend:
     def __init__(self, model: ModelFile, room: Room, abandoned: threading.Event) -> None:
         self._lock = threading.Lock()
         cpu = not lib.llama_supports_gpu_offload()
-        kernel = attention.kernel()
+        self._kernel = attention.kernel()
+        self._kernel.take(True, True)
         self._model = weights.load(model, abandoned)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -88,13 +88,13 @@ class LlamaBackend:
             sharing=sharing,
             layout=room.layout,
             cpu=cpu,
-            pooled=bool(kernel),
+            pooled=bool(self._kernel),
             exact=room.exact,
         ).settled(affordable)
         self._layout: Layout = wish.laid_out
         try:
             self.capacity = _capacity(model, wish, affordable)
-            ours = self._open(kernel, room.threads or machine.cpus())
+            ours = self._open(room.threads or machine.cpus())
             weights.adapt(self._model, self._context, model)
         except ModelError:
             self._free()
@@ -103,20 +103,24 @@ class LlamaBackend:
         self._cells = self._laid(_Memory(lib.llama_get_memory(self._context)), cost)
         self._batch = Batch(self.capacity.chunk + 1)
 
-    def _open(self, kernel: Kernel, threads: int) -> bool:
+    def _open(self, threads: int) -> bool:
         """Opens the context; whether our attention is used. Raises `ModelError`."""
-        kernel.refused()
-        if self._layout == "streams":
-            kernel.multiply_from(attention.NEVER)  # what few tokens are multiplied with, llama.cpp sums otherwise
-            kernel.round_numbers(False)
+        self._kernel.refused()
+        self._prepare(attention.PRODUCTS_FROM)
         flash = lib.LLAMA_FLASH_ATTN_TYPE_AUTO if self._layout != "streams" else lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self._context = self._open_context(lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if kernel else flash, threads)
-        ours = bool(kernel) and not kernel.refused()
-        if kernel and not ours and self._layout == "streams":
+        self._context = self._open_context(lib.LLAMA_FLASH_ATTN_TYPE_ENABLED if self._kernel else flash, threads)
+        ours = bool(self._kernel) and not self._kernel.refused()
+        if self._kernel and not ours and self._layout == "streams":
             lib.llama_free(self._context)
             self._context = None
             self._context = self._open_context(flash, threads)
         return ours
+
+    def _prepare(self, tokens: int) -> None:
+        """Decides what of a step with so many tokens is ours. Of streams it is attention alone, which is not rounded:
+        few tokens are multiplied by llama.cpp, which sums in another order."""
+        pooled = self._layout != "streams"
+        self._kernel.take(pooled and tokens >= attention.PRODUCTS_FROM, pooled)
 
     def _open_context(self, flash: int, threads: int) -> Any:
         capacity = self.capacity
@@ -183,6 +187,7 @@ class LlamaBackend:
         calls = self._cells.calls(step)
         for number, call in enumerate(calls, 1):
             wanted = self._batch.fill(call)
+            self._prepare(call.rows.size)
             code = lib.llama_decode(self._context, self._batch.struct)
             if self._interrupted.value:
                 raise StepInterrupted("the engine was closed")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from swarmcode.engine.llama.attention import Kernel
 from swarmcode.engine.llama.library import lib
 
-F32, F16, Q8_0, I32 = 0, 1, 8, 26  # ggml_type
+F32, F16, Q8_0, I32, I64 = 0, 1, 8, 26, 27  # ggml_type
 _SPARE = 1 << 20  # bytes beside those of the tensors
 
 
@@ -63,9 +63,14 @@ def numbers(of: ctypes.c_void_p, shape: tuple[int, ...], kind: Any) -> NDArray[A
 
 
 def computed(
-    plugin: Kernel, room: ctypes.c_void_p, operation: ctypes.c_void_p, shape: tuple[int, ...], threads: int
-) -> NDArray[np.float32]:
-    """What an operation gives. Raises `NotTaken`."""
+    plugin: Kernel,
+    room: ctypes.c_void_p,
+    operation: ctypes.c_void_p,
+    shape: tuple[int, ...],
+    threads: int,
+    kind: Any = np.float32,
+) -> NDArray[Any]:
+    """What an operation gives, in numbers of a kind. Raises `NotTaken`."""
     device = ggml("ggml_backend_reg_dev_get", ctypes.c_void_p)(pointer(plugin.registry), ctypes.c_size_t(0))
     backend = ggml("ggml_backend_dev_init", ctypes.c_void_p)(pointer(device), None)
     found = ggml("ggml_backend_reg_get_proc_address", ctypes.c_void_p)
@@ -78,6 +83,6 @@ def computed(
         ggml("ggml_build_forward_expand")(pointer(graph), operation)
         if ggml("ggml_backend_graph_compute", ctypes.c_int)(pointer(backend), pointer(graph)):
             raise RuntimeError("the plugin does not compute the operation")
-        return numbers(operation, shape, np.float32).copy()
+        return numbers(operation, shape, kind).copy()
     finally:
         ggml("ggml_backend_free")(pointer(backend))

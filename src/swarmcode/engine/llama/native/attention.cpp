@@ -55,18 +55,18 @@ void attend_with(const ggml_tensor * op, Sight & sight, int threads) {
         if (!split) {
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks; number++) {
-                Block<Numbers> block(shape, sight.bits, mine(), number);
+                Block<Numbers> block(shape, sight, mine(), number);
                 whole(block, shape, mine());
             }
         } else {
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks * parts; number++) {
-                Block<Numbers> block(shape, sight.bits, mine(), number / parts);
+                Block<Numbers> block(shape, sight, mine(), number / parts);
                 any[number] = block.part(number % parts, states[number]);
             }
 #pragma omp for schedule(dynamic, 1)
             for (int number = 0; number < blocks; number++) {
-                Block<Numbers> block(shape, sight.bits, mine(), number);
+                Block<Numbers> block(shape, sight, mine(), number);
                 State & all = mine().whole;
                 all.clear(block.rows(), shape.value_room);
                 for (int part = number * parts; part < (number + 1) * parts; part++)

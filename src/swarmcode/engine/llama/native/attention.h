@@ -17,6 +17,7 @@ struct Sight {
     std::vector<const void *> keys;  // of the layers that were computed with it
     std::vector<uint64_t> bits;      // by token and tile of 64 cells
     std::vector<int> last;           // of each token, the last tile in which it sees anything
+    std::vector<char> added;         // of each token, whether the mask adds to the score of a cell that it sees
 };
 
 // Whether `attend` can compute a GGML_OP_FLASH_ATTN_EXT: keys and values in f16, no ALiBi, no soft cap, one mask for all heads.

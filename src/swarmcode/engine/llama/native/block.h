@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include "attention.h"
 #include "tiles.h"
 
 #include <numeric>
@@ -15,6 +16,7 @@ struct Bench {
     std::vector<uint16_t> zeros;   // a cell that nobody sees
     State whole, part;
     Tile tile;
+    int cells[TILE];               // that are in it
     std::vector<int> active;       // tokens that see something of a tile
     std::vector<int> left;         // tiles that are gathered
     std::vector<uint64_t> any;     // cells of these that some tokens see
@@ -24,8 +26,8 @@ struct Bench {
 template <typename Numbers>
 class Block {
   public:
-    Block(const Shape & shape, const std::vector<uint64_t> & bits, Bench & bench, int number)
-        : shape_(shape), bits_(bits), bench_(bench),
+    Block(const Shape & shape, const Sight & sight, Bench & bench, int number)
+        : shape_(shape), sight_(sight), bench_(bench),
           stream_(number / (shape.blocks * shape.groups)), group_(number / shape.blocks % shape.groups),
           first_(number % shape.blocks * shape.block), count_(std::min(shape.block, shape.tokens - first_)) {
         bench.queries.resize(size_t(rows()) * shape.key_room);
@@ -35,7 +37,7 @@ class Block {
             for (int head = 0; head < shape.heads; head++) {
                 const float * from = at<float>(shape.q, first_ + token, group_ * shape.heads + head, stream_);
                 float * to = query(token * shape.heads + head);
-                for (int number = 0; number < shape.keys; number++) to[number] = from[number] * shape.scale;
+                for (int number = 0; number < shape.keys; number++) to[number] = from[number] * (shape.scale * LOG2E);
                 std::fill(to + shape.keys, to + shape.key_room, 0.0f);
                 Numbers::pack(to, shape.key_room);
             }
@@ -53,7 +55,7 @@ class Block {
             if (!any) state.clear(rows(), shape_.value_room);
             any = true;
             fill(tile, wanted);
-            compute(state, [&](int token) { return mask(token, tile); });
+            compute(state, [&](int token) { return seen(token, tile); });
         }
         return any;
     }
@@ -84,10 +86,10 @@ class Block {
                 const int row = token * shape_.heads + head, whole_head = group_ * shape_.heads + head;
                 float scale = 1.0f, total = state.sum_of(row);
                 if (shape_.sinks) {
-                    const float sink = ((const float *)shape_.sinks->data)[whole_head];
+                    const float sink = ((const float *)shape_.sinks->data)[whole_head] * LOG2E;
                     const float high = std::max(state.best[row], sink);
-                    scale = std::exp(state.best[row] - high);
-                    total = total * scale + std::exp(sink - high);
+                    scale = std::exp2(state.best[row] - high);
+                    total = total * scale + std::exp2(sink - high);
                 }
                 const float share = total == 0.0f ? 0.0f : scale / total;
                 const float * from = state.of(row);
@@ -100,7 +102,7 @@ class Block {
     float * query(int row) { return &bench_.queries[size_t(row) * shape_.key_room]; }
 
     uint64_t seen(int token, int tile) const {
-        return bits_[(size_t(stream_) * shape_.tokens + first_ + token) * shape_.tiles + tile];
+        return sight_.bits[(size_t(stream_) * shape_.tokens + first_ + token) * shape_.tiles + tile];
     }
 
     // Notes which tokens see something of a tile; the cells that any of them sees.
@@ -130,7 +132,10 @@ class Block {
 
     void fill(int tile, uint64_t wanted) {
         const uint16_t *keys[TILE], *values[TILE];
-        for (int cell = 0; cell < TILE; cell++) point(wanted >> cell & 1, tile * TILE + cell, keys[cell], values[cell]);
+        for (int cell = 0; cell < TILE; cell++) {
+            bench_.cells[cell] = tile * TILE + cell;
+            point(wanted >> cell & 1, bench_.cells[cell], keys[cell], values[cell]);
+        }
         const int next = std::min(TILE, shape_.cells - (tile + 1) * TILE);
         for (int cell = 0; cell < next; cell++) {
             fetch(shape_.k, (tile + 1) * TILE + cell, shape_.keys);
@@ -149,16 +154,6 @@ class Block {
         const int64_t stream = shape_.stream_of_keys(stream_);
         key = wanted ? at<uint16_t>(shape_.k, cell, group_, stream) : bench_.zeros.data();
         value = wanted ? at<uint16_t>(shape_.v, cell, group_, stream) : bench_.zeros.data();
-    }
-
-    // 64 halves; a copy where the mask has fewer.
-    const uint16_t * mask(int token, int tile) {
-        const uint16_t * whole = shape_.masked(stream_, first_ + token);
-        const int count = std::min(TILE, shape_.cells - tile * TILE);
-        if (whole && count == TILE) return whole + tile * TILE;
-        std::fill_n(mask_, TILE, NEVER);
-        for (int cell = 0; cell < count; cell++) mask_[cell] = whole ? whole[tile * TILE + cell] : 0;
-        return mask_;
     }
 
     // The end of the tokens, from `first` on, that see nearly the same of what is left: three quarters of it at least.
@@ -182,7 +177,8 @@ class Block {
 
     void gather(int first, int end, State & state) {
         const uint16_t *keys[TILE], *values[TILE];
-        int cells[TILE], count = 0;
+        uint64_t its[BLOCK] = {};  // of the cells that are gathered, those that a token sees
+        int count = 0;
         bench_.active.resize(end - first);
         std::iota(bench_.active.begin(), bench_.active.end(), first);
         const auto flush = [&] {
@@ -190,32 +186,27 @@ class Block {
             std::fill(keys + count, keys + TILE, bench_.zeros.data());
             std::fill(values + count, values + TILE, bench_.zeros.data());
             bench_.tile.template fill<Numbers>(shape_, keys, values, count);
-            compute(state, [&](int token) { return mask(token, cells, count); });
+            compute(state, [&](int token) { return its[token]; });
+            std::fill_n(its, BLOCK, 0);
             count = 0;
         };
         for (int tile : bench_.left) {
             uint64_t any = 0;
             for (int token = first; token < end; token++) any |= seen(token, tile);
             for (; any; any &= any - 1) {
-                cells[count] = tile * TILE + __builtin_ctzll(any);
-                point(true, cells[count], keys[count], values[count]);
+                const int cell = __builtin_ctzll(any);
+                bench_.cells[count] = tile * TILE + cell;
+                point(true, bench_.cells[count], keys[count], values[count]);
+                for (int token = first; token < end; token++) its[token] |= (seen(token, tile) >> cell & 1) << count;
                 if (++count == TILE) flush();
             }
         }
         flush();
     }
 
-    // The mask of gathered cells.
-    const uint16_t * mask(int token, const int * cells, int count) {
-        const uint16_t * whole = shape_.masked(stream_, first_ + token);
-        std::fill_n(mask_, TILE, NEVER);
-        for (int at = 0; at < count; at++) mask_[at] = whole ? whole[cells[at]] : 0;
-        return mask_;
-    }
-
-    // The tile for all rows of the active tokens.
-    template <typename Mask>
-    void compute(State & state, Mask mask) {
+    // The tile for all rows of the active tokens. `seen_by`: the cells of it that a token sees.
+    template <typename Seen>
+    void compute(State & state, Seen seen_by) {
         const Tile & tile = bench_.tile;
         const int rows = int(bench_.active.size()) * shape_.heads;
         for (int first = 0; first < rows; first += ROWS) {
@@ -232,10 +223,21 @@ class Block {
             }
             score<Numbers>(queries, tile.keys.data(), ceiling(shape_.keys, Numbers::EACH), scores);
             for (int row = 0; row < count; row++) {
-                soften(scores[row], mask(numbers[row] / shape_.heads), state, numbers[row]);
+                const int token = numbers[row] / shape_.heads;
+                const uint64_t seen = seen_by(token);
+                if (sight_.added[size_t(stream_) * shape_.tokens + first_ + token]) add_mask(scores[row], token, seen);
+                soften<Numbers::DEGREE>(scores[row], seen, state, numbers[row]);
                 Numbers::pack(scores[row], TILE);
             }
             weigh_all(scores, to);
+        }
+    }
+
+    void add_mask(float * scores, int token, uint64_t seen) const {
+        const uint16_t * mask = shape_.masked(stream_, first_ + token);
+        for (; seen; seen &= seen - 1) {
+            const int cell = __builtin_ctzll(seen);
+            scores[cell] += ggml_fp16_to_fp32(mask[bench_.cells[cell]]) * LOG2E;
         }
     }
 
@@ -255,10 +257,9 @@ class Block {
     }
 
     const Shape & shape_;
-    const std::vector<uint64_t> & bits_;
+    const Sight & sight_;
     Bench & bench_;
     const int stream_, group_, first_, count_;
-    uint16_t mask_[TILE];
 };
 
 }  // namespace attention

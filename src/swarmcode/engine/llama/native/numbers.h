@@ -10,7 +10,8 @@ namespace attention {
 
 // Nothing is rounded: a lane is a number.
 struct Whole {
-    static constexpr int EACH = 1;  // numbers in a lane
+    static constexpr int EACH = 1;    // numbers in a lane
+    static constexpr int DEGREE = 7;  // of the polynomial that exponentials are taken by
 
     // WIDTH lanes from numbers that follow each other; of the first `count`, then zeros, and reads no further.
     static Vec along(const uint16_t * from, int count) { return load_halves(from, count); }
@@ -31,6 +32,7 @@ struct Whole {
 // Sums are f32. GPUs compute attention so (Dao: FlashAttention-2, 2023).
 struct Rounded {
     static constexpr int EACH = 2;
+    static constexpr int DEGREE = 4;
 
     static Vec along(const uint16_t * from, int count) {
         const Vec first = load_halves(from, count);

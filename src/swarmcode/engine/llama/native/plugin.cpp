@@ -3,7 +3,9 @@
 
 #include "attention.h"
 #include "ggml_plugin.h"
+#include "places.h"
 #include "products.h"
+#include "router.h"
 #include "rows.h"
 
 #include <ggml-cpu.h>
@@ -13,17 +15,15 @@
 
 namespace {
 
-// Products of so many tokens and more are computed here.
-void multiply_from(int tokens) { products::least_tokens = tokens; }
+// Whether products and what lies between them are computed here, and whether attention may round its numbers: for what
+// this thread builds and computes.
+thread_local bool taking = true, rounding = true;
+
+void take(int products, int rounds) { taking = products, rounding = rounds; }
 
 // Whether a product was supported so far. Where none is, because of the weights or the processor, nothing is gained by
 // computing what lies between products.
-std::atomic<bool> multiplies{false};
-
-// Whether attention may round its numbers.
-std::atomic<bool> rounding{false};
-
-void round(int may) { rounding = may; }
+thread_local bool multiplies = false;
 
 std::atomic<int> left_to_others{0};
 
@@ -35,6 +35,7 @@ const char * name(ggml_backend_t) { return "swarmcode"; }
 struct Context {
     int threads = GGML_DEFAULT_N_THREADS;
     attention::Sight sight;
+    places::Angles angles;
 };
 
 Context & context(ggml_backend_t backend) { return *(Context *)backend->context; }
@@ -47,6 +48,7 @@ void release(ggml_backend_t backend) {
 }
 
 ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
+    context(backend).angles.forget();
     for (int number = 0; number < ggml_graph_n_nodes(graph); number++) {
         const ggml_tensor * node = ggml_graph_node(graph, number);
         const int threads = context(backend).threads;
@@ -63,7 +65,16 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
                 break;
             case GGML_OP_MUL_MAT:
             case GGML_OP_MUL_MAT_ID:
-                products::multiply(node, threads);
+                if (products::supports(node)) products::multiply(node, threads);
+                else router::compute(node, threads);
+                break;
+            case GGML_OP_ARGSORT:
+                router::compute(node, threads);
+                break;
+            case GGML_OP_GET_ROWS:
+            case GGML_OP_SET_ROWS:
+            case GGML_OP_ROPE:
+                places::compute(node, context(backend).angles, threads);
                 break;
             default:
                 rows::compute(node, threads);
@@ -105,6 +116,7 @@ ggml_backend_buffer_t device_buffer(ggml_backend_dev_t, void * from, size_t size
 }
 
 bool device_supports(ggml_backend_dev_t, const ggml_tensor * op) {
+    if (ggml_is_empty(op)) return taking && multiplies;  // of a step that nobody wants logits of: nothing is computed
     switch (op->op) {
         case GGML_OP_NONE:
         case GGML_OP_RESHAPE:
@@ -118,11 +130,11 @@ bool device_supports(ggml_backend_dev_t, const ggml_tensor * op) {
             return false;
         case GGML_OP_MUL_MAT:
         case GGML_OP_MUL_MAT_ID:
-            if (!products::supports(op)) return false;
-            multiplies = true;
-            return true;
+            if (!taking) return false;
+            if (!products::supports(op)) return multiplies && router::supports(op);
+            return multiplies = true;
         default:
-            return multiplies && rows::supports(op, products::least_tokens);
+            return taking && multiplies && (rows::supports(op) || places::supports(op) || router::supports(op));
     }
 }
 
@@ -153,8 +165,7 @@ ggml_backend_dev_t reg_device(ggml_backend_reg_t reg, size_t) {
 void * reg_function(ggml_backend_reg_t, const char * name) {
     if (!std::strcmp(name, "ggml_backend_set_n_threads")) return (void *)set_threads;
     if (!std::strcmp(name, "swarmcode_refused")) return (void *)refused;
-    if (!std::strcmp(name, "swarmcode_round")) return (void *)round;
-    return std::strcmp(name, "swarmcode_multiply_from") ? nullptr : (void *)multiply_from;
+    return std::strcmp(name, "swarmcode_take") ? nullptr : (void *)take;
 }
 
 }  // namespace

@@ -14,8 +14,6 @@
 
 namespace products {
 
-int least_tokens = INT32_MAX;
-
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__)
 
 namespace {
@@ -187,7 +185,6 @@ void all_products(const Weights & weights, const Rounded & rounded, const Share 
 
 bool supports(const ggml_tensor * op) {
     const ggml_tensor *weights = op->src[0], *numbers = op->src[1];
-    if ((op->op == GGML_OP_MUL_MAT_ID ? numbers->ne[2] : numbers->ne[1]) < least_tokens) return false;
     const bool alike = op->op == GGML_OP_MUL_MAT_ID || numbers->ne[2] % weights->ne[2] == 0;
     return alike && weights->type == GGML_TYPE_Q8_0 && numbers->type == GGML_TYPE_F32 && op->type == GGML_TYPE_F32 &&
            weights->nb[0] == sizeof(Block) && numbers->nb[0] == sizeof(float) && op->nb[0] == sizeof(float) &&

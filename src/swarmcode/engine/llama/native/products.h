@@ -6,9 +6,6 @@
 
 namespace products {
 
-// Products with fewer tokens are left to llama.cpp.
-extern int least_tokens;
-
 // Whether `multiply` can compute a GGML_OP_MUL_MAT or GGML_OP_MUL_MAT_ID: weights in Q8_0, on a processor with AVX-512
 // VNNI.
 bool supports(const ggml_tensor * op);

@@ -54,6 +54,28 @@ Vec swiglu(Vec x, Vec gate) {
     return (x > 0.0f ? x : x * power) / (power + 1.0f) * gate;
 }
 
+// 1 / (1 + e^-x)
+Vec sigmoid(Vec x, Vec) {
+    const Vec power = exponential(x > 0.0f ? -x : x);
+    return (x > 0.0f ? all(1.0f) : power) / (power + 1.0f);
+}
+
+float total(const float * from, int64_t count) {
+    Vec sums = {};
+    int64_t at = 0;
+    for (; at + WIDTH <= count; at += WIDTH) sums += load(from + at);
+    float found = sum(sums);
+    for (; at < count; at++) found += from[at];
+    return found;
+}
+
+void soften(const float * from, float * to, int64_t count) {
+    const float high = *std::max_element(from, from + count);
+    combine(from, &high, true, to, count, [](Vec x, Vec most) { return exponential(x - most); });
+    const float sum = total(to, count);
+    combine(to, &sum, true, to, count, [](Vec x, Vec all) { return x / all; });
+}
+
 bool numbers(const ggml_tensor * tensor) { return tensor->type == GGML_TYPE_F32 && tensor->nb[0] == sizeof(float); }
 
 bool repeats(const ggml_tensor * other, const ggml_tensor * op) {
@@ -62,8 +84,16 @@ bool repeats(const ggml_tensor * other, const ggml_tensor * op) {
     return fits;
 }
 
-// Rows that are computed one by one: those of the result, but where it has other rows than what it is copied from.
-const ggml_tensor * rows_of(const ggml_tensor * op) { return op->op == GGML_OP_CONT ? op->src[0] : op; }
+// Rows that are computed one by one: those of the result, but where it has other rows than what it comes from.
+const ggml_tensor * rows_of(const ggml_tensor * op) {
+    return op->op == GGML_OP_CONT || op->op == GGML_OP_SUM_ROWS ? op->src[0] : op;
+}
+
+struct Pair {
+    float first, second;
+
+    explicit Pair(const ggml_tensor * op) { std::memcpy(this, op->op_params, sizeof *this); }
+};
 
 void compute(const ggml_tensor * op, int64_t row) {
     const ggml_tensor *one = op->src[0], *other = op->src[1];
@@ -76,6 +106,31 @@ void compute(const ggml_tensor * op, int64_t row) {
             break;
         case GGML_OP_MUL:
             combine(row_of(one, at), row_of(other, at), other->ne[0] < count, to, count, [](Vec a, Vec b) { return a * b; });
+            break;
+        case GGML_OP_DIV:
+            combine(row_of(one, at), row_of(other, at), other->ne[0] < count, to, count, [](Vec a, Vec b) { return a / b; });
+            break;
+        case GGML_OP_SCALE: {
+            const Pair by(op);
+            combine(row_of(one, at), &by.first, true, to, count, [&](Vec a, Vec b) { return a * b + by.second; });
+            break;
+        }
+        case GGML_OP_CLAMP: {
+            const Pair bounds(op);
+            combine(row_of(one, at), &bounds.first, true, to, count,
+                    [&](Vec a, Vec low) { return a < low ? low : a > bounds.second ? all(bounds.second) : a; });
+            break;
+        }
+        case GGML_OP_UNARY: {
+            const float none = 0.0f;
+            combine(row_of(one, at), &none, true, to, count, sigmoid);
+            break;
+        }
+        case GGML_OP_SOFT_MAX:
+            soften(row_of(one, at), to, count);
+            break;
+        case GGML_OP_SUM_ROWS:
+            *to = total(row_of(one, at), count);
             break;
         case GGML_OP_RMS_NORM: {
             float least;
@@ -101,16 +156,25 @@ void compute(const ggml_tensor * op, int64_t row) {
 
 }  // namespace
 
-bool supports(const ggml_tensor * op, int least_tokens) {
+bool supports(const ggml_tensor * op) {
     const ggml_tensor *one = op->src[0], *other = op->src[1];
-    if ((op->ne[2] > 1 ? op->ne[2] : op->ne[1]) < least_tokens) return false;
     if (!numbers(op) || !one || !numbers(one) || (other && !numbers(other))) return false;
     switch (op->op) {
         case GGML_OP_ADD:
         case GGML_OP_MUL:
+        case GGML_OP_DIV:
             return repeats(other, op) && ggml_are_same_shape(one, op);
         case GGML_OP_RMS_NORM:
+        case GGML_OP_SCALE:
+        case GGML_OP_CLAMP:
+        case GGML_OP_SUM_ROWS:
             return true;
+        case GGML_OP_UNARY:
+            return ggml_get_unary_op(op) == GGML_UNARY_OP_SIGMOID;
+        case GGML_OP_SOFT_MAX: {
+            const Pair scale_and_bias(op);
+            return !other && !op->src[2] && scale_and_bias.first == 1.0f && scale_and_bias.second == 0.0f;
+        }
         case GGML_OP_GLU:
             return ggml_get_glu_op(op) == GGML_GLU_OP_SWIGLU;
         case GGML_OP_CONCAT:

@@ -1,4 +1,4 @@
-// What is computed row by row between products: sums, norms, gates.
+// What is computed row by row between products: sums, norms, gates, shares.
 
 #pragma once
 
@@ -6,8 +6,8 @@
 
 namespace rows {
 
-// Whether `compute` can compute an operation, of at least so many tokens.
-bool supports(const ggml_tensor * op, int least_tokens);
+// Whether `compute` can compute an operation.
+bool supports(const ggml_tensor * op);
 
 // Computes one that `supports` accepts, in up to so many threads.
 void compute(const ggml_tensor * op, int threads);

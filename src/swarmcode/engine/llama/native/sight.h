@@ -11,16 +11,24 @@ namespace attention {
 inline uint64_t seen(const Shape & shape, int row, int tile) {
     const uint16_t * mask = shape.masked(row / shape.tokens, row % shape.tokens);
     const int count = std::min(TILE, shape.cells - tile * TILE);
-    if (mask) return seen_of(mask + tile * TILE, count);
+    if (mask) return differing(mask + tile * TILE, count, NEVER);
     return count == TILE ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
+}
+
+// Whether the mask adds to the score of any cell of a tile that the token sees.
+inline bool adds(const Shape & shape, int row, int tile, uint64_t seen) {
+    const uint16_t * mask = shape.masked(row / shape.tokens, row % shape.tokens);
+    return mask && seen & differing(mask + tile * TILE, std::min(TILE, shape.cells - tile * TILE), 0);
 }
 
 // Fills in what a token sees.
 inline void look(Sight & sight, const Shape & shape, int row) {
     uint64_t * bits = &sight.bits[size_t(row) * shape.tiles];
-    sight.last[row] = 0;
-    for (int tile = 0; tile < shape.tiles; tile++)
+    sight.last[row] = sight.added[row] = 0;
+    for (int tile = 0; tile < shape.tiles; tile++) {
         if ((bits[tile] = seen(shape, row, tile))) sight.last[row] = tile;
+        sight.added[row] |= adds(shape, row, tile, bits[tile]);
+    }
 }
 
 // Whether the sight is that of this operation: of the same mask, which no step has changed since. A layer that was
@@ -42,6 +50,7 @@ inline bool recall(Sight & sight, const Shape & shape) {
         sight.keys.clear();
         sight.bits.resize(size_t(rows) * shape.tiles);
         sight.last.resize(rows);
+        sight.added.resize(rows);
     }
     sight.keys.push_back(keys->data);
     return known;

@@ -19,6 +19,7 @@ constexpr int BLOCK = 32; // tokens whose rows are computed together, at most
 constexpr int64_t SMALL = 1 << 18;  // multiplications that are not worth a second thread
 constexpr uint16_t NEVER = 0xFC00;  // minus infinity
 constexpr float NONE = -INFINITY;
+constexpr float LOG2E = 1.44269504f;  // scores are taken times this, so that exponentials are powers of two
 
 inline int padded(int64_t count, int to = WIDTH) { return int((count + to - 1) / to * to); }
 
@@ -78,7 +79,7 @@ struct State {
 
     // Takes the exponentials of a row from a higher score.
     void raise(int row, float to) {
-        const float kept = std::exp(best[row] - to);
+        const float kept = std::exp2(best[row] - to);
         best[row] = to;
         scale(&total[size_t(row) * WIDTH], WIDTH, kept);
         scale(of(row), room, kept);
@@ -87,7 +88,7 @@ struct State {
     void add(int row, State & other) {
         if (other.best[row] == NONE) return;
         if (other.best[row] > best[row]) raise(row, other.best[row]);
-        const float its = std::exp(other.best[row] - best[row]);
+        const float its = std::exp2(other.best[row] - best[row]);
         join(&total[size_t(row) * WIDTH], &other.total[size_t(row) * WIDTH], WIDTH, its);
         join(of(row), other.of(row), room, its);
     }
@@ -170,14 +171,16 @@ void weigh(const float (*shares)[TILE], const float * values, int room, int lane
         for (int part = 0; part < PARTS; part++) store(to[row] + part * WIDTH, sums[row][part]);
 }
 
-// Scores become exponentials; the row's state is ready for the tile's values. What they are taken from is raised only by
-// scores that are far above it: their sum does not overflow before (as in FlashAttention-4).
-inline void soften(float * scores, const uint16_t * mask, State & state, int row) {
-    constexpr float FAR = 8.0f;
+// Scores become powers of two, those of cells that are not seen none at all; the row's state is ready for the tile's values.
+// What they are taken from is raised only by scores that are far above it: their sum does not overflow before (as in
+// FlashAttention-4).
+template <int DEGREE>
+void soften(float * scores, uint64_t seen, State & state, int row) {
+    constexpr float FAR = 11.0f;
     Vec parts[TILE / WIDTH], high = all(NONE);
     for (int part = 0; part < TILE / WIDTH; part++) {
-        const Vec bias = load_halves(mask + part * WIDTH);
-        parts[part] = bias == NONE ? all(NONE) : load(scores + part * WIDTH) + bias;
+        parts[part] = load(scores + part * WIDTH);
+        if (seen != ~uint64_t(0)) parts[part] = chosen(seen, part * WIDTH, parts[part], NONE);
         high = higher(parts[part], high);
     }
     if (any_above(high, state.best[row] + FAR)) state.raise(row, highest(high));
@@ -188,7 +191,7 @@ inline void soften(float * scores, const uint16_t * mask, State & state, int row
     }
     Vec sums = load(&state.total[size_t(row) * WIDTH]);
     for (int part = 0; part < TILE / WIDTH; part++) {
-        const Vec share = exponential(parts[part] - best);
+        const Vec share = power_of_two<DEGREE>(parts[part] - best);
         store(scores + part * WIDTH, share);
         sums += share;
     }
