@@ -99,14 +99,15 @@ def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
     """One token for each pick; `rows` have shape (vocabulary,)."""
     known: dict[tuple[int, Sampling, int], _Candidates] = {}
     fields = []
-    for pick in picks:
-        rule = (pick.row, pick.sampling, pick.top)
-        found = known.get(rule) if pick.mask is None else None
-        if found is None:
-            found = _candidates(rows[pick.row], pick)
-            if pick.mask is None:
-                known[rule] = found
-        fields.append(found)
+    with np.errstate(invalid="ignore"):  # infinite logits show in the total
+        for pick in picks:
+            rule = (pick.row, pick.sampling, pick.top)
+            found = known.get(rule) if pick.mask is None else None
+            if found is None:
+                found = _candidates(rows[pick.row], pick)
+                if pick.mask is None:
+                    known[rule] = found
+            fields.append(found)
     racing = [index for index, field in enumerate(fields) if field.weights.size > 1]
     won = _winners([fields[index] for index in racing], [picks[index].key for index in racing])
     places = dict(zip(racing, won, strict=True))
@@ -182,10 +183,9 @@ def _candidates(row: Floats, pick: Pick) -> _Candidates:
         return _Candidates(tokens, logits, np.ones(1, np.float32), only, sure)
     best = logits.argmax()
     top = logits[best]
-    with np.errstate(invalid="ignore"):  # infinite logits show in the total
-        weights = logits - top
+    weights = logits - top
     np.exp(weights, out=weights)
-    total = float(top) + math.log(weights.sum())
+    total = float(top) + math.log(np.add.reduce(weights))
     broken = not math.isfinite(total)
     likeliest = _likeliest(tokens, logits, total, pick.top) if pick.top and not broken else ()
     kept = np.array([best]) if broken or sampling.temperature == 0.0 else _kept(weights, sampling)
