@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from swarmcode.engine.cache import Change, Copy
+from swarmcode.engine.sampling import draw
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import ModelError
@@ -99,6 +100,8 @@ class ToyBackend:
         return [
             self.logits(self.cache.tokens(step.seats[read.row])[: step.positions[read.row] + 1]) for read in step.reads
         ]
+
+    draw = staticmethod(draw)
 
     def interrupt(self) -> None:
         self.go.set()

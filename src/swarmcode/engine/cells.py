@@ -56,7 +56,7 @@ class UnifiedCells:
         if not step.tokens:
             return []
         call = Call.of(step, step.seats)
-        return split(call, step.cells, self._cost) if self._cost else [call]
+        return split(call, step.cells(), self._cost) if self._cost else [call]
 
 
 class StreamCells:

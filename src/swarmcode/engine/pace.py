@@ -7,7 +7,9 @@ is worth is the time that it saves, so this decides how much is guessed (`draft.
 Pure: it is told the times.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from operator import attrgetter
 
 _MEMORY = 0.9
 """How much of a point an observation of it leaves as it is."""
@@ -30,11 +32,16 @@ class _Point:
     """When it was observed last."""
 
 
+_TOKENS = attrgetter("tokens")
+
+
 class Pace:
     """Times of steps that only decode."""
 
     def __init__(self) -> None:
         self._points: dict[int, _Point] = {}
+        self._curve: list[_Point] = []
+        """The same by tokens."""
         self._steps = 0
 
     @property
@@ -53,11 +60,12 @@ class Pace:
         point.seconds += (1 - _MEMORY) * (seconds - point.seconds)
         point.step = self._steps
         self._points = {key: each for key, each in self._points.items() if each.step > self._steps - _FORGOTTEN}
+        self._curve = sorted(self._points.values(), key=_TOKENS)
 
     def seconds(self, tokens: int) -> float:
         """That a step with so many tokens takes, more the more there are. At least one step was observed."""
-        points = sorted(self._points.values(), key=lambda each: each.tokens)
-        above = next((index for index, each in enumerate(points) if each.tokens >= tokens), len(points))
+        points = self._curve
+        above = bisect_left(points, tokens, key=_TOKENS)
         low, high = points[max(0, min(above - 1, len(points) - 2))], points[min(max(above, 1), len(points) - 1)]
         mean = low.seconds / (_PRIOR + low.tokens)
         each = (high.seconds - low.seconds) / (high.tokens - low.tokens) if high is not low else mean

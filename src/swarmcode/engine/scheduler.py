@@ -20,6 +20,7 @@ preemption by recomputation follow vLLM (https://arxiv.org/abs/2309.06180) and S
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 
 from swarmcode.engine.cache import Cache
@@ -105,7 +106,7 @@ class Scheduler:
             self._draft(step, guesses)
         assert step.tokens or not self._sequences
         step.changes = self._cache.changes()
-        step.cells = self._cache.held({sequence.seat for sequence, _ in self._planned})
+        step.cells = partial(self._cache.held, {sequence.seat for sequence, _ in self._planned})
         return step
 
     def commit(self, sampled: Mapping[int, int | None], right: Mapping[int, int] | None = None) -> None:

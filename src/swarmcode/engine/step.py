@@ -1,5 +1,6 @@
 """What the scheduler and whoever runs the model say to each other."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from swarmcode.engine.cache import Change
@@ -58,8 +59,8 @@ class Step:
     """In ascending order of rows."""
     prefilled: int = 0
     """How many of the tokens belong to prompts."""
-    cells: int = 0
-    """That the sequences in it hold when it is computed; shared ones count once."""
+    cells: Callable[[], int] = lambda: 0
+    """That the sequences in it hold when it is computed; shared ones count once. To be asked before it is committed."""
     drafts: dict[int, list[int]] = field(default_factory=dict)
     """Guessed tokens that are computed, of the sequences that have some."""
     reused: int = 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.guesses import Guesses
 from swarmcode.engine.protocol import Completion, Constraint, Load, Request
-from swarmcode.engine.sampling import Pick, draw
+from swarmcode.engine.sampling import Drawn, Floats, Pick
 from swarmcode.engine.scheduler import Scheduler
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.errors import EngineLost, ModelError, StepLost, SwarmcodeError
@@ -72,9 +72,13 @@ class Backend(Protocol):
         """A constraint to texts that follow the JSON schema. Raises `ModelError`."""
         ...
 
-    def run(self, step: Step) -> Sequence[NDArray[np.float32]]:
+    def run(self, step: Step) -> Sequence[Floats]:
         """Makes the step's changes, computes its tokens, and gives a row of logits, shape (vocabulary,), for each of
         its reads; valid until the next call. Raises `StepFailed`, `StepInterrupted` after `interrupt`."""
+        ...
+
+    def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
+        """One token for each pick, as `sampling.draw`."""
         ...
 
     def interrupt(self) -> None:
@@ -202,7 +206,7 @@ class Worker:
         self.drop(job)
         job.deliver(fault)
 
-    def _finish(self, step: Step, rows: Sequence[NDArray[np.float32]]) -> int:
+    def _finish(self, step: Step, rows: Sequence[Floats]) -> int:
         """Draws the next tokens, and ends what they end; how many were drawn.
 
         Behind guessed tokens too, but only as long as they are those that are drawn: an answer is the same with
@@ -226,7 +230,7 @@ class Worker:
         self._deliver(step, sampled, right)
         return drawn
 
-    def _draw(self, due: dict[int, int], rows: Sequence[NDArray[np.float32]], sampled: dict[int, int | None]) -> int:
+    def _draw(self, due: dict[int, int], rows: Sequence[Floats], sampled: dict[int, int | None]) -> int:
         """Draws one token for each of the sequences, from its row, into `sampled`; how many were drawn."""
         picks: list[Pick] = []
         picking: list[tuple[int, Job, Answer]] = []
@@ -234,15 +238,16 @@ class Worker:
             job, index = self._owners[sequence]
             answer = job.answers[index]
             mask = self._mask(job, answer) if answer.constraints else None
+            sampling = job.request.sampling
             if mask is not None and not mask.any():
                 answer.finish = "stop"  # nothing may follow: it is complete
                 sampled[sequence] = None
             elif job.fault:
                 sampled.pop(sequence, None)
             else:
-                picks.append(Pick(row, job.request.sampling, answer.key, mask, job.request.top))
+                picks.append(Pick(row, sampling, answer.key if sampling.temperature else 0, mask, job.request.top))
                 picking.append((sequence, job, answer))
-        for (sequence, job, answer), drawn in zip(picking, draw(rows, picks), strict=True):
+        for (sequence, job, answer), drawn in zip(picking, self._backend.draw(rows, picks), strict=True):
             if math.isfinite(drawn.logprob):
                 answer.take(drawn, self._backend.piece)
                 sampled[sequence] = None if answer.finish else drawn.token

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import platformdirs
 
+from swarmcode.engine.llama.drawing import Native
 from swarmcode.engine.llama.library import FOLDER, LOG, lib
 
 SWITCH = "SWARMCODE_KERNEL"
@@ -36,7 +37,7 @@ PRODUCTS_FROM = 6
 Measured with 31 and 347 million weights on two cores."""
 
 _SOURCE = Path(__file__).parent / "native"
-_UNITS = ("attention.cpp", "places.cpp", "plugin.cpp", "products.cpp", "router.cpp", "rows.cpp")
+_UNITS = ("attention.cpp", "draw.cpp", "places.cpp", "plugin.cpp", "products.cpp", "router.cpp", "rows.cpp")
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-w")
 _COMPILING, _PROVING = 300, 60
 """Seconds that may pass."""
@@ -50,7 +51,7 @@ class _Unusable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:
-    """Whether our attention is loaded."""
+    """What of the plugin is loaded."""
 
     registry: int = 0
     """ggml's handle of the plugin; 0: there is none."""
@@ -63,7 +64,11 @@ class Kernel:
     attention may round numbers to bf16 where the processor multiplies these faster: both for what the calling thread
     loads, opens and computes from now on. Without a word it does both."""
 
+    draw: Native | None = None
+    """`swarmcode_draw`, for `drawing.py`; it works without the rest. None: it could not be compiled."""
+
     def __bool__(self) -> bool:
+        """Whether attention is ours."""
         return bool(self.registry)
 
 
@@ -76,9 +81,12 @@ def kernel() -> Kernel:
 @functools.cache
 def _kernel() -> Kernel:
     try:
-        return load(_built())
+        path = _built()
     except _Unusable as unusable:
         return Kernel(why_not=str(unusable))
+    if lib.llama_supports_gpu_offload():
+        return Kernel(why_not="llama.cpp was built for GPUs", draw=_draw(path))
+    return load(path)
 
 
 def load(path: Path) -> Kernel:
@@ -93,15 +101,18 @@ def load(path: Path) -> Kernel:
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
     take = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int)(found(registry, b"swarmcode_take"))
-    return Kernel(registry=registry, refused=refused, take=take)
+    return Kernel(registry=registry, refused=refused, take=take, draw=_draw(path))
+
+
+def _draw(path: Path) -> Native:
+    function: Native = ctypes.CDLL(str(path)).swarmcode_draw
+    return function
 
 
 def _built() -> Path:
     """The plugin for this machine, compiled and proven if it is not there yet. Raises `_Unusable`."""
     if os.environ.get(SWITCH, "").strip().lower() in {"off", "0", "no", "false"}:
         raise _Unusable(f"{SWITCH} turns it off")
-    if lib.llama_supports_gpu_offload():
-        raise _Unusable("llama.cpp was built for GPUs")
     compiler = shutil.which(os.environ.get("CXX", "")) or next(filter(None, map(shutil.which, ("c++", "g++"))), None)
     if compiler is None:
         raise _Unusable("there is no C++ compiler")

@@ -32,11 +32,12 @@ from numpy.typing import NDArray
 from swarmcode.engine import budget, machine
 from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
-from swarmcode.engine.llama import attention, weights
+from swarmcode.engine.llama import attention, drawing, weights
 from swarmcode.engine.llama.batch import Batch
 from swarmcode.engine.llama.grammar import LlamaGrammar
 from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.models import ModelFile
+from swarmcode.engine.sampling import Drawn, Floats, Pick
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.tiles import Cost
 from swarmcode.engine.worker import StepFailed, StepInterrupted
@@ -69,6 +70,7 @@ class LlamaBackend:
         cpu = not lib.llama_supports_gpu_offload()
         self._kernel = attention.kernel()
         self._kernel.take(True, True)
+        self._threads = room.threads or machine.cpus()
         self._model = weights.load(model, abandoned)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -94,7 +96,7 @@ class LlamaBackend:
         self._layout: Layout = wish.laid_out
         try:
             self.capacity = _capacity(model, wish, affordable)
-            ours = self._open(room.threads or machine.cpus())
+            ours = self._open(self._threads)
             weights.adapt(self._model, self._context, model)
         except ModelError:
             self._free()
@@ -182,7 +184,7 @@ class LlamaBackend:
             self._check_open()
             return LlamaGrammar(self._vocab, self.vocabulary, schema)
 
-    def run(self, step: Step) -> Sequence[NDArray[np.float32]]:
+    def run(self, step: Step) -> Sequence[Floats]:
         rows: dict[int, NDArray[np.float32]] = {}
         calls = self._cells.calls(step)
         for number, call in enumerate(calls, 1):
@@ -198,6 +200,9 @@ class LlamaBackend:
                 logits = np.ctypeslib.as_array(lib.llama_get_logits(self._context), shape=shape)
                 rows.update(zip(wanted.tolist(), logits if number == len(calls) else logits.copy(), strict=True))
         return [rows[read.row] for read in step.reads]
+
+    def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
+        return drawing.drawn(self._kernel.draw, rows, picks, self._threads)
 
     def interrupt(self) -> None:
         self._interrupted[0] = b"!"

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from swarmcode.engine.llama import placed, rowwise
 from swarmcode.engine.llama.attention import Kernel, load
+from swarmcode.engine.llama.drawing import drawn
 from swarmcode.engine.llama.operations import F16, F32, I32, Q8_0, NotTaken, computed, context, ggml, pointer, tensor
+from swarmcode.engine.protocol import Sampling
+from swarmcode.engine.sampling import Pick, draw, key
 
 CLOSE, ROUNDED = 1e-5, 2e-2
 """Difference that is no mistake, and where numbers may be rounded to bf16; values are of the order of 1."""
@@ -198,6 +201,16 @@ def main(path: str) -> None:
     for trial in (*rowwise.trials(), *placed.trials()):
         with suppress(NotTaken):
             _check(f"a {trial.name}", trial.off(plugin), CLOSE)
+    _check("the share of wrong tokens", misdrawn(plugin), 0.02)
+
+
+def misdrawn(plugin: Kernel) -> float:
+    """Share of the tokens that the plugin draws otherwise than numpy does, as it may where two are equally near."""
+    rows = list(np.random.default_rng(0).standard_normal((100, 1000), np.float32) * np.float32(3))
+    rules = (Sampling(), Sampling(temperature=0.0), Sampling(temperature=0.6, top_p=0.9, min_p=0.01))
+    picks = [Pick(row, rules[row % len(rules)], key(row, 0)) for row in range(len(rows))]
+    found, right = drawn(plugin.draw, rows, picks, threads=2), draw(rows, picks)
+    return sum(one.token != other.token for one, other in zip(found, right, strict=True)) / len(rows)
 
 
 def _check(what: str, off: float, close: float) -> None:
