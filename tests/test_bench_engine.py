@@ -153,7 +153,20 @@ def test_a_line_tells_whether_the_goal_was_reached(part: Part, shape: Any, run: 
     assert told(run(seconds=2.0), run(seconds=6.0)).endswith("3.00    3.0  yes")
     assert told(run(seconds=2.0), run(seconds=5.9)).endswith("2.95    3.0  NO")
     assert told(run(rate=300.0), run(rate=100.0), rate=True).endswith("3.00    3.0  yes")
-    assert told(run(), None).endswith("-    3.0")
+    assert told(run(seconds=2.0), part("engines.processes").Lost("it fell over", "see its log")).endswith("-    3.0")
+
+
+def test_a_peer_that_was_stopped_is_so_many_times_slower_at_least(part: Part, shape: Any, run: Any) -> None:
+    """Which may be as much as was wanted; whether it would have been is not told where the limit was too low."""
+    line = part("engines.table").line
+
+    def told(seconds: float) -> str:
+        fakes = Fake("ours", [run(seconds=seconds)], [], []), Fake("peer", [None], [], [])
+        return str(line(_contest(part, shape(), fakes[0], (fakes[1],), 1)))
+
+    assert "over 100 s" in told(25.0)
+    assert told(25.0).endswith(">4.0    3.0  yes")
+    assert told(50.0).endswith(">2.0    3.0")
 
 
 @given(st.data())

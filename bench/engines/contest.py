@@ -19,6 +19,8 @@ class Result:
     """With the best of its settings. Empty: it never finished."""
     name: str = ""
     """Of that setting."""
+    stopped: float | None = None
+    """Seconds after which the peer was stopped, in each of its settings."""
     beside: tuple[tuple[str, Outcome], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -28,6 +30,12 @@ class Result:
         if self.row.rate:
             return _over(self.ours, self.peer, lambda one: one.rate)
         return _over(self.peer, self.ours, lambda one: one.seconds)
+
+    @property
+    def least(self) -> float | None:
+        """How many times better ours is at least, where the peer was stopped; None: it was not, or it is a rate."""
+        took = median(self.ours, lambda one: one.seconds)
+        return self.stopped / took if self.stopped and took and not self.row.rate else None
 
     @property
     def cpu_ratio(self) -> float | None:
@@ -58,6 +66,7 @@ def contest(row: Row, work: Work, rounds: int, limit: float, say: Callable[[str]
         ours=tuple(ours),
         peer=tuple(peers),
         name=best[0].name if best else row.peers[0].name,
+        stopped=limit if not best and contest.stopped == {peer.name for peer in row.peers} else None,
         beside=tuple(beside),
         notes=tuple(contest.notes),
     )
@@ -69,6 +78,8 @@ class _Contest:
         self._work = work
         self._say = say
         self.notes: list[str] = []
+        self.stopped: set[str] = set()
+        """Names of the peer's settings that took too long."""
 
     def ours(self) -> Outcome:
         self._say(f"{self._row.key}: {self._row.ours.name}")
@@ -85,6 +96,7 @@ class _Contest:
             self.notes.append(f"{engine.name} failed: {lost.message}; {lost.hint}")
             return None
         if outcome is None:
+            self.stopped.add(engine.name)
             self.notes.append(f"{engine.name} was stopped after {limit:.0f} s")
         else:
             self._check(engine.name, outcome)

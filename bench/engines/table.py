@@ -20,12 +20,14 @@ def work(shape: Shape) -> str:
 def line(result: Result) -> str:
     """A row of the table."""
     rate = result.row.rate
-    ratio, goal = result.ratio, result.row.goal
-    told = f"{_number(result.cpu_ratio, 2):>8}{_number(ratio, 2):>8}{goal:>7.1f}"
+    ratio, least, goal = result.ratio, result.least, result.row.goal
+    times = _number(ratio, 2) if least is None else f">{least:.1f}"
+    told = f"{_number(result.cpu_ratio, 2):>8}{times:>8}{goal:>7.1f}"
     ours = f"{_worth(result.ours, rate):>16}{_number(median(result.ours, lambda one: one.cpu), 1):>8}"
     cpu = None if rate else median(result.peer, lambda one: one.cpu)
-    peer = f"{result.name:<28}{_worth(result.peer, rate):>16}{_number(cpu, 1):>8}"
-    reached = "" if ratio is None else "  yes" if ratio >= goal else "  NO"
+    took = _worth(result.peer, rate) if least is None else f"over {result.stopped:.0f} s"
+    peer = f"{result.name:<28}{took:>16}{_number(cpu, 1):>8}"
+    reached = "  yes" if max(ratio or 0.0, least or 0.0) >= goal else "  NO" if ratio is not None else ""
     return f"{result.row.title:<24}{ours}  {peer}{told}{reached}"
 
 

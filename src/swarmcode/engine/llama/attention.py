@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +39,7 @@ Measured with 31 and 347 million weights on two cores."""
 
 _SOURCE = Path(__file__).parent / "native"
 _UNITS = ("attention.cpp", "draw.cpp", "places.cpp", "plugin.cpp", "products.cpp", "router.cpp", "rows.cpp")
-_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-shared", "-fopenmp", "-fvisibility=hidden", "-w")
+_FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fopenmp", "-fvisibility=hidden", "-w")
 _COMPILING, _PROVING = 300, 60
 """Seconds that may pass."""
 
@@ -139,15 +140,27 @@ def _build(compiler: str, headers: Path, target: Path, failed: Path) -> None:
     """Makes the plugin, or writes down why there is none. What another process makes meanwhile is the same."""
     with tempfile.TemporaryDirectory(dir=target.parent) as made:
         plugin = Path(made) / "plugin.so"
-        units = [str(_SOURCE / unit) for unit in _UNITS]
-        library = next(FOLDER.glob("libggml-base.so*"))
-        compiling = [compiler, *_FLAGS, f"-I{headers}", *units, str(library), "-o", str(plugin)]
-        complaint = _failure("compiling it", compiling, _COMPILING)
+        complaint = _compiled(compiler, headers, plugin)
         complaint = complaint or _failure("a trial", [sys.executable, "-m", _PROOF, str(plugin)], _PROVING)
         if complaint:
             failed.write_text(complaint)
         else:
             plugin.replace(target)
+
+
+def _compiled(compiler: str, headers: Path, plugin: Path) -> str:
+    """Makes the plugin, as many units at once as there are processors; what went wrong, or nothing."""
+    objects = [plugin.with_name(unit).with_suffix(".o") for unit in _UNITS]
+
+    def unit(source: str, made: Path) -> str:
+        command = [compiler, *_FLAGS, f"-I{headers}", "-c", str(_SOURCE / source), "-o", str(made)]
+        return _failure("compiling it", command, _COMPILING)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        complaint = next(filter(None, pool.map(unit, _UNITS, objects)), "")
+    library = next(FOLDER.glob("libggml-base.so*"))
+    linking = [compiler, *_FLAGS, "-shared", *map(str, objects), str(library), "-o", str(plugin)]
+    return complaint or _failure("linking it", linking, _COMPILING)
 
 
 _PROOF = "swarmcode.engine.llama.proof"
