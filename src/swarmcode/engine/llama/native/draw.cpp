@@ -52,15 +52,6 @@ int best_of(const float * row, int count) {
     return int(std::find(row, row + count, high) - row) % count;
 }
 
-float sum_of(const float * numbers, int count) {
-    Vec sums = {};
-    int at = 0;
-    for (; at + WIDTH <= count; at += WIDTH) sums += load(numbers + at);
-    float found = sum(sums);
-    for (; at < count; at++) found += numbers[at];
-    return found;
-}
-
 // to[...] = e^((row[...] - top) * sharpness)
 void exponentials(const float * row, int count, float top, float sharpness, float * to) {
     int at = 0;
@@ -107,7 +98,7 @@ int race(const Candidates & of, uint64_t key) {
         double soonest = INFINITY;
         for (int begin = 0, end; begin < of.count; begin = end) {
             end = end_of_block(of, begin);
-            const double when = arrival(shuffled(key + GOLDEN), of.token(begin) / BLOCK, sum_of(&of.weights[begin], end - begin));
+            const double when = arrival(shuffled(key + GOLDEN), of.token(begin) / BLOCK, total(&of.weights[begin], end - begin));
             if (when < soonest) soonest = when, first = begin, last = end;
         }
     }
@@ -128,9 +119,9 @@ std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule,
     const int best = best_of(row, count);
     const float top = row[best];
     exponentials(row, count, top, 1.0f, of.weights.data());
-    const float sum = sum_of(of.weights.data(), count);
-    const double total = double(top) + std::log(double(sum));
-    if (!std::isfinite(total)) return {0, std::numeric_limits<float>::quiet_NaN()};
+    const float sum = total(of.weights.data(), count);
+    const double whole = double(top) + std::log(double(sum));
+    if (!std::isfinite(whole)) return {0, std::numeric_limits<float>::quiet_NaN()};
     int token = best;
     if (rule.temperature != 0.0f) {
         keep(rule, sum, of);
@@ -139,7 +130,7 @@ std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule,
             of.weights[at] = std::exp((row[of.tokens[at]] - top) / rule.temperature);
         token = of.token(race(of, key));
     }
-    return {token, float(std::min(double(row[token]) - total, 0.0))};
+    return {token, float(std::min(double(row[token]) - whole, 0.0))};
 }
 
 }  // namespace

@@ -60,15 +60,6 @@ Vec sigmoid(Vec x, Vec) {
     return (x > 0.0f ? all(1.0f) : power) / (power + 1.0f);
 }
 
-float total(const float * from, int64_t count) {
-    Vec sums = {};
-    int64_t at = 0;
-    for (; at + WIDTH <= count; at += WIDTH) sums += load(from + at);
-    float found = sum(sums);
-    for (; at < count; at++) found += from[at];
-    return found;
-}
-
 void soften(const float * from, float * to, int64_t count) {
     const float high = *std::max_element(from, from + count);
     combine(from, &high, true, to, count, [](Vec x, Vec most) { return exponential(x - most); });

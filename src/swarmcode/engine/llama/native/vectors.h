@@ -100,6 +100,16 @@ inline float sum(Vec of) {
     return found;
 }
 
+// The sum of `count` numbers.
+inline float total(const float * from, int64_t count) {
+    Vec sums = {};
+    int64_t at = 0;
+    for (; at + WIDTH <= count; at += WIDTH) sums += load(from + at);
+    float found = sum(sums);
+    for (; at < count; at++) found += from[at];
+    return found;
+}
+
 // Whether any number is greater than a limit.
 inline bool any_above(Vec of, float limit) {
 #if defined(__AVX512F__)
