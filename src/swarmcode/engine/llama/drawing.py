@@ -18,13 +18,12 @@ Native = Callable[..., None]
 
 def drawn(native: Native | None, rows: Sequence[Floats], picks: Sequence[Pick], threads: int) -> list[Drawn]:
     """As `sampling.draw`; without compiled code by it."""
-    simple = [index for index, pick in enumerate(picks) if _simple(pick)] if native else []
-    if not native or not simple:
+    simple = [_simple(pick) for pick in picks]
+    if not native or not any(simple):
         return draw(rows, picks)
-    others = [index for index, pick in enumerate(picks) if not _simple(pick)] if len(simple) < len(picks) else []
-    found = dict(zip(simple, _compiled(native, rows, [picks[index] for index in simple], threads), strict=True))
-    found.update(zip(others, draw(rows, [picks[index] for index in others]), strict=True))
-    return [found[index] for index in range(len(picks))]
+    compiled = iter(_compiled(native, rows, [pick for pick, one in zip(picks, simple, strict=True) if one], threads))
+    others = iter(draw(rows, [pick for pick, one in zip(picks, simple, strict=True) if not one]))
+    return [next(compiled if one else others) for one in simple]
 
 
 def _simple(pick: Pick) -> bool:

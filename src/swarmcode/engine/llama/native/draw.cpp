@@ -84,6 +84,12 @@ void keep(const Rule & rule, float total, Candidates & of) {
     for (int at = 0; at < of.count; at++) of.weights[at] = weights[tokens[at]];
 }
 
+// Weights at another temperature, of those that are left.
+void temper(const float * row, float top, float sharpness, Candidates & of) {
+    if (of.every) return exponentials(row, of.count, top, sharpness, of.weights.data());
+    for (int at = 0; at < of.count; at++) of.weights[at] = std::exp((row[of.tokens[at]] - top) * sharpness);
+}
+
 // The candidates from `first` on that lie in its block: their end.
 int end_of_block(const Candidates & of, int first) {
     const int block = of.token(first) / BLOCK;
@@ -125,9 +131,7 @@ std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule,
     int token = best;
     if (rule.temperature != 0.0f) {
         keep(rule, sum, of);
-        if (rule.temperature != 1.0f && of.every) exponentials(row, count, top, 1.0f / rule.temperature, of.weights.data());
-        for (int at = 0; rule.temperature != 1.0f && !of.every && at < of.count; at++)
-            of.weights[at] = std::exp((row[of.tokens[at]] - top) / rule.temperature);
+        if (rule.temperature != 1.0f) temper(row, top, 1.0f / rule.temperature, of);
         token = of.token(race(of, key));
     }
     return {token, float(std::min(double(row[token]) - whole, 0.0))};

@@ -56,7 +56,7 @@ void multiply(const ggml_tensor * op, int threads) {
         }
 }
 
-// One more in each lane whose number `other` comes before: where it is greater, or as great if `ties`.
+// One more in each lane whose number `other` comes before: where it is greater, or as great if TIES.
 template <bool TIES>
 Ints one_more(Ints count, float other, Vec its) {
 #if defined(__AVX512F__)
@@ -68,7 +68,8 @@ Ints one_more(Ints count, float other, Vec its) {
 }
 
 // Numbers' places by size, the largest first; of equals the first one. The place of a number is how many come before it:
-// all comparisons of some hundred numbers, without a branch, take a fifth of the time that sorting them takes.
+// all comparisons, without a branch, take an eighth of the time that sorting takes for 48 numbers, two fifths for 384, and as
+// long for a thousand.
 void order(const float * numbers, int count, int32_t * to) {
     static thread_local std::vector<float> padded;
     const int room = (count + WIDTH - 1) / WIDTH * WIDTH;
