@@ -42,16 +42,23 @@ class Ours:
 
 
 class Clock:
-    """Counts the seconds that are spent inside llama.cpp: what it computes, and waiting for what it computed."""
+    """Counts the seconds that are spent inside llama.cpp, and in `timed` functions: computing, and waiting for what is
+    computed."""
 
-    CALLS = ("llama_decode", "llama_get_logits", "llama_synchronize")
+    CALLS = (
+        "llama_decode",
+        "llama_get_logits",
+        "llama_synchronize",
+        "llama_memory_seq_cp",
+        "llama_memory_seq_rm",
+    )
 
     def __init__(self, lib: Any) -> None:
         self.seconds = 0.0
         for name in self.CALLS:
-            setattr(lib, name, self._timed(getattr(lib, name)))
+            setattr(lib, name, self.timed(getattr(lib, name)))
 
-    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             began = time.perf_counter()
             found = function(*arguments)
@@ -86,14 +93,19 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
     from swarmcode.engine.llama.backend import LlamaBackend, Room
     from swarmcode.engine.llama.library import lib
     from swarmcode.engine.protocol import Request, Sampling, Segment
+    from swarmcode.garbage import collect_seldom
 
+    collect_seldom()
     shape = work.shape
     model = models.describe(ours.model)
     profile = replace(model.profile, context=shape.context + 1)
     room = Room(agents=ours.agents or shape.agents, layout=ours.layout or None, exact=False, threads=ours.threads)
     backend = LlamaBackend(replace(model, profile=profile), room, threading.Event())
     backend.ends = frozenset()
-    clock, engine = Clock(lib), BatchedEngine(backend, profile, drafting=ours.drafting)
+    clock = Clock(lib)
+    if native := backend.drawer.native:
+        backend.drawer.native = clock.timed(native)
+    engine = BatchedEngine(backend, profile, drafting=ours.drafting)
     sampling = Sampling(temperature=shape.temperature, max_tokens=shape.generated)
 
     prefilled = 0

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from swarmcode.engine.backend import StepFailed
 from swarmcode.engine.cache import Change, Copy
 from swarmcode.engine.sampling import draw
 from swarmcode.engine.step import Capacity, Step
-from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import ModelError
 
 VOCABULARY = 8

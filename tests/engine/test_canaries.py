@@ -94,7 +94,7 @@ class Pen:
             self.outcomes[number] = outcome
             del self.open[number]
 
-        answers = tuple(Answer(request, seed, self.backend.ends) for seed in request.seeds)
+        answers = tuple(Answer(request, seed, self.backend.ends, self.backend.piece) for seed in request.seeds)
         self.open[number] = Job(request, request.prompt[0].tokens, answers, (), deliver)
         self.worker.accept(self.open[number])
         return number

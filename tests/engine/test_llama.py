@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from swarmcode.engine.backend import StepFailed
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.budget import Layout
 from swarmcode.engine.llama.backend import LlamaBackend, Room
@@ -21,7 +22,6 @@ from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import ModelFile, describe, resolve
 from swarmcode.engine.protocol import Completion, Request, Sampling, Segment
 from swarmcode.engine.step import Read, Step
-from swarmcode.engine.worker import StepFailed
 from swarmcode.errors import EngineLost, ModelError, UsageError
 
 pytestmark = pytest.mark.model

@@ -174,13 +174,13 @@ def test_text_is_told_once_it_is_certain(text: str, stops: list[str], seed: int)
     request = Request(prompt=(), sampling=Sampling(max_tokens=len(pieces)), stop=tuple(stops))
 
     async def story() -> None:
-        answer = Answer(request, 0, frozenset())
+        answer = Answer(request, 0, frozenset(), pieces.__getitem__)
         completions: dict[int, Completion] = {}
         feed = Feed(Post())
         feed.follow([answer], completions, lambda: None)
         told = ""
         for token in range(len(pieces)):
-            answer.take(Drawn(token, -1.0), pieces.__getitem__)
+            answer.take(Drawn(token, -1.0))
             if answer.finish:
                 completions[0] = answer.completion(Usage())
             if answer.finish or rng.random() < 0.7:

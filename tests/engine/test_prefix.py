@@ -70,7 +70,7 @@ def play(actions: list[tuple[str, int, list[int], int]]) -> tuple[PrefixTree, Mi
             mirror.trim(seat, number)
         elif kind == "compute" and (missing := tree.length(seat) - tree.ready(seat)):
             count = 1 + number % missing
-            tree.computed(seat, count)
+            tree.computed([(seat, count)])
             mirror.ready[seat] += count
     return tree, mirror
 

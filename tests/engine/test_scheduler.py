@@ -61,6 +61,7 @@ class Run:
         if step.tokens:
             self.cache.compute(step)
             self.scheduler.commit(*self._read(step))
+        if step.tokens or step.changes:
             self.steps.append(step)
         return step
 

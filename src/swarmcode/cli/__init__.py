@@ -9,7 +9,6 @@
 130  interrupted; the run can be resumed
 """
 
-import gc
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -20,6 +19,7 @@ from typer.main import get_command
 from swarmcode import __version__
 from swarmcode.cli import boundary, config, fix, models, runs, serve
 from swarmcode.errors import SwarmcodeError
+from swarmcode.garbage import collect_seldom
 
 app = typer.Typer(
     name="swarmcode",
@@ -54,8 +54,7 @@ def _common(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point: one call of `swarmcode`. Leaves by `SystemExit` with an exit code of the table above."""
     boundary.install()
-    # A search makes many small objects that live long and form no cycles. Looking for cycles took a tenth of its time.
-    gc.set_threshold(20_000, 50, 100)
+    collect_seldom()
     try:
         get_command(app).main(arguments, prog_name="swarmcode")
     except SwarmcodeError as error:

@@ -1,13 +1,17 @@
-"""One answer while it is being generated: its tokens, its text, its own randomness, and whether it has ended."""
+"""One answer while it is being generated: its tokens, its text, its own randomness, and whether it has ended.
 
-from collections.abc import Callable
+One thread makes it go on; another may read along, by `since`. Text is spelt when it is asked for, unless a stop string
+is looked for in it.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from swarmcode.engine.protocol import Completion, Constraint, Finish, Likeliest, Request
-from swarmcode.engine.sampling import Drawn, key
+from swarmcode.engine.protocol import Completion, Constraint, Finish, Likeliest, Request, Sampling
+from swarmcode.engine.sampling import WORD, Drawn, Pick, start
 from swarmcode.flow import Usage
 
 
@@ -19,6 +23,8 @@ class Answer:
     seed: int
     ends: frozenset[int]
     """Tokens that end it: the model's own and the request's."""
+    piece: Callable[[int], bytes]
+    """The bytes that a token stands for."""
     constraints: tuple[Constraint, ...] = ()
     """All hold."""
     tokens: list[int] = field(default_factory=list)
@@ -28,10 +34,19 @@ class Answer:
     finish: Finish | None = None
     """None while it goes on."""
     _text: bytearray = field(default_factory=bytearray)
+    """As far as it is spelt."""
+    _said: tuple[int, int] = (0, 0)
+    """How many tokens are spelt, and in how many bytes: set when both are there."""
+    _sampling: Sampling = field(init=False)
+    _top: int = field(init=False)
+    _start: int = field(init=False)
+    """Of its keys."""
     _stops: tuple[bytes, ...] = field(init=False)
     _names: dict[int, bytes] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._sampling, self._top = self.request.sampling, self.request.top
+        self._start = start(self.seed) if self.request.sampling.temperature else 0
         self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
         self._names = {token: name.encode() for token, name in self.request.names.items()}
 
@@ -44,38 +59,40 @@ class Answer:
                 found = allowed if found is None else found & allowed
         return found
 
-    @property
-    def key(self) -> int:
-        """Random bits for the next draw, which depend on the seed and on how many tokens there are."""
-        return key(self.seed, len(self.logprobs))
+    def pick(self, row: int, ahead: int = 0, mask: NDArray[np.bool_] | None = None) -> Pick:
+        """How the next token, or the one so far ahead of it, is drawn from this row: by a key that depends on the seed
+        and on how many tokens there are."""
+        key = (self._start + len(self.logprobs) + ahead) & WORD
+        return Pick(row, self._sampling, key, mask, self._top)
 
-    def take(self, drawn: Drawn, piece: Callable[[int], bytes]) -> None:
-        """Goes on by one token; afterwards `finish` says whether it has ended. `piece` gives a token's bytes.
+    def take(self, drawn: Drawn) -> None:
+        """Goes on by one token; afterwards `finish` says whether it has ended.
 
         A stop string may begin inside a token, so the tokens that spell it stay in `tokens`, while the text ends
         before it.
         """
         self.logprobs.append(drawn.logprob)
-        if self.request.top:
+        if self._top:
             self.tops.append(drawn.top)
         if drawn.token in self.ends:
-            self.finish = "stop"
+            self.complete()
             return
         self.tokens.append(drawn.token)
-        new = self._names.get(drawn.token) or piece(drawn.token)
-        self._text += new
-        cut = self._stopped(len(new))
-        if cut >= 0:
-            del self._text[cut:]
+        if self._stops and self._stopped():
             self.finish = "stop"
-        elif len(self.tokens) >= self.request.sampling.max_tokens:
+        elif len(self.tokens) >= self._sampling.max_tokens:
             self.finish = "length"
+
+    def complete(self) -> None:
+        """Ends it: nothing follows."""
+        self.finish = "stop"
 
     def completion(self, usage: Usage) -> Completion:
         """The ended answer. Bytes that are no UTF-8, as a character that was cut leaves them, are replaced."""
         assert self.finish
+        text = self._text if self._stops else self._spelt(self.tokens)
         return Completion(
-            text=self._text.decode("utf-8", errors="replace"),
+            text=text.decode("utf-8", errors="replace"),
             tokens=tuple(self.tokens),
             logprobs=tuple(self.logprobs),
             finish=self.finish,
@@ -83,21 +100,40 @@ class Answer:
             usage=usage,
         )
 
-    def certain(self, start: int) -> bytes:
-        """The text from byte `start` on. While the answer goes on, without an end that may begin a stop string."""
-        return bytes(self._text[start : len(self._text) - (0 if self.finish else self._doubtful())])
+    def since(self, tokens: int, size: int, *, ended: bool) -> tuple[int, bytes]:
+        """How many tokens there are, and what they say: behind the first `tokens` of them and the first `size` bytes,
+        which are known already, without an end that may begin a stop string. `ended`: it was seen to have ended."""
+        if not self._stops:
+            count = len(self.tokens)
+            return count, self._spelt(self.tokens[tokens:count])
+        if ended:
+            return len(self.tokens), bytes(self._text[size:])
+        count, end = self._said
+        text = bytes(self._text[size:end])
+        return count, text[: len(text) - self._doubtful(text)]
 
-    def _doubtful(self) -> int:
-        """How many bytes at the end of the text begin a stop string, at most."""
+    def _spelt(self, tokens: Iterable[int]) -> bytes:
+        if self._names:
+            return b"".join(self._names.get(token) or self.piece(token) for token in tokens)
+        return b"".join(map(self.piece, tokens))
+
+    def _stopped(self) -> bool:
+        """Spells the last token; whether that completes a stop string. The text then ends before the first of them."""
+        new = self._spelt(self.tokens[-1:])
+        self._text += new
+        found = [self._text.find(stop, max(0, len(self._text) - len(new) - len(stop) + 1)) for stop in self._stops]
+        cut = min((at for at in found if at >= 0), default=-1)
+        if cut >= 0:
+            del self._text[cut:]
+        self._said = len(self.tokens), len(self._text)
+        return cut >= 0
+
+    def _doubtful(self, text: bytes) -> int:
+        """How many bytes at the end of a text begin a stop string, at most."""
         lengths = (
             length
             for stop in self._stops
-            for length in range(min(len(stop) - 1, len(self._text)), 0, -1)
-            if self._text.endswith(stop[:length])
+            for length in range(min(len(stop) - 1, len(text)), 0, -1)
+            if text.endswith(stop[:length])
         )
         return max(lengths, default=0)
-
-    def _stopped(self, new: int) -> int:
-        """Where the first stop string begins that the last `new` bytes completed; -1: there is none."""
-        found = [self._text.find(stop, max(0, len(self._text) - new - len(stop) + 1)) for stop in self._stops]
-        return min((at for at in found if at >= 0), default=-1)

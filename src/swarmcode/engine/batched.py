@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import lru_cache, partial
 
 from swarmcode.engine.answer import Answer
+from swarmcode.engine.backend import Backend
 from swarmcode.engine.news import Feed, Letter, Post
 from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
-from swarmcode.engine.worker import Backend, Job, Outcome, Worker
+from swarmcode.engine.worker import Job, Outcome, Worker
 from swarmcode.errors import EngineLost, UsageError
 
 _KNOWN_TEXTS = 256
@@ -37,7 +38,6 @@ class BatchedEngine:
         self._closing = False
         self._ended = False
         self._cause: BaseException | None = None
-        self._load = Load()
         self._thread = threading.Thread(target=self._serve, name="swarmcode-engine", daemon=True)
         self._thread.start()
 
@@ -47,7 +47,8 @@ class BatchedEngine:
 
     @property
     def load(self) -> Load:
-        return self._load
+        load = self._worker.load
+        return replace(load, running=0, waiting=0) if self._ended else load
 
     @property
     def alive(self) -> bool:
@@ -117,7 +118,7 @@ class BatchedEngine:
         grammars = tuple(self._backend.grammar(request.schema) for _ in request.seeds) if request.schema else ()
         asked = (request.constraint,) if request.constraint else ()
         answers = tuple(
-            Answer(request, seed, ends, (*asked, *grammars[index : index + 1]))
+            Answer(request, seed, ends, self._backend.piece, (*asked, *grammars[index : index + 1]))
             for index, seed in enumerate(request.seeds)
         )
         return Job(request, prompt, answers, grammars, deliver)
@@ -164,7 +165,6 @@ class BatchedEngine:
         try:
             while self._exchange():
                 self._worker.step()
-                self._load = self._worker.load
                 self._post.deliver()
         finally:
             self._end(sys.exception())
@@ -182,7 +182,6 @@ class BatchedEngine:
             self._worker.accept(job)
         for job in withdrawn:
             self._worker.drop(job)
-        self._load = self._worker.load
         return True
 
     def _end(self, error: BaseException | None) -> None:
@@ -195,7 +194,6 @@ class BatchedEngine:
         for job in arrived:
             job.free()
             job.deliver(self._gone())
-        self._load = replace(self._load, running=0, waiting=0)
         self._post.deliver()
         self._backend.close()
 

@@ -82,6 +82,10 @@ class Cache:
         """Tokens that the seat holds, promised ones included."""
         return self._tree.length(seat)
 
+    def standing(self, seats: Iterable[int]) -> list[tuple[int, int]]:
+        """For each seat, none of which is empty, what `ready` and `length` say."""
+        return self._tree.standing(seats)
+
     def held(self, seats: Iterable[int]) -> int:
         """Cells that the seats hold; shared ones count once."""
         return self._tree.held([(seat, self._tree.length(seat)) for seat in seats])
@@ -138,9 +142,14 @@ class Cache:
         self._tree.promise(seat, tokens)
         assert self._tree.cells <= self._cells
 
-    def computed(self, seat: int, count: int) -> None:
-        """The next `count` promised tokens of the seat are in the cache now."""
-        self._tree.computed(seat, count)
+    def extend(self, seats: Sequence[int], tokens: Sequence[int]) -> None:
+        """As `promise`, one token for each of the seats."""
+        self._tree.extend(seats, tokens)
+        assert self._tree.cells <= self._cells
+
+    def computed(self, counts: Iterable[tuple[int, int]]) -> None:
+        """Of (seat, count): the next `count` promised tokens of the seat are in the cache now."""
+        self._tree.computed(counts)
 
     def forget(self, seat: int, length: int) -> None:
         """A running seat lets go of all tokens from `length` on."""

@@ -16,20 +16,23 @@ class Call:
     tokens: NDArray[np.int32]
     positions: NDArray[np.int32]
     ids: NDArray[np.int32]
-    """llama.cpp's sequence ids, ascending."""
+    """llama.cpp's sequence ids."""
     wanted: NDArray[np.int8]
     """1 where logits are wanted."""
     rows: NDArray[np.intp]
     """Which row of the step each is."""
 
     @classmethod
-    def of(cls, step: Step, ids: Sequence[int]) -> "Call":
-        """All rows of a step; `ids` are those of its rows."""
+    def of(cls, step: Step, ids: Sequence[int], *, sort: bool = True) -> "Call":
+        """All rows of a step; `ids` are those of its rows. Unless they are sorted, those of a sequence need not be side
+        by side."""
         places = np.array(ids, np.int32)
         wanted = np.zeros(places.size, np.int8)
         wanted[[read.row for read in step.reads]] = 1
-        order = np.argsort(places, kind="stable")
         tokens, positions = np.array(step.tokens, np.int32), np.array(step.positions, np.int32)
+        if not sort:
+            return cls(tokens, positions, places, wanted, np.arange(places.size))
+        order = np.argsort(places, kind="stable")
         return cls(tokens[order], positions[order], places[order], wanted[order], order)
 
     def by_count(self) -> list["Call"]:

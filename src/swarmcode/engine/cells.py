@@ -55,7 +55,7 @@ class UnifiedCells:
                 self._memory.cut(change.seat, change.length)
         if not step.tokens:
             return []
-        call = Call.of(step, step.seats)
+        call = Call.of(step, step.seats, sort=bool(self._cost or step.drafts))
         return split(call, step.cells(), self._cost) if self._cost else [call]
 
 

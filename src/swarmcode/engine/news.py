@@ -1,63 +1,119 @@
-"""What is told of answers while they are generated: after each step, by the owner thread, to the callers that listen.
+"""What is told of answers while they are generated: by the owner thread, to the callers that listen.
 
-The thread gathers what each answer has gained, and wakes each event loop once a step, however many feeds listen there.
-A caller that is slower than the model finds the news of several steps at once.
+After a step the thread says no more than whose answers have gained something. What they have gained is put together in
+the event loop of whoever wants to know, while the model computes on; that loop is woken at once by the first news after
+a silence and by an outcome, and looks for further news by itself, a hundred times a second at most. So news cost the
+thread next to nothing, and a caller that is slower than the model finds those of several steps at once.
 """
 
 import asyncio
 import codecs
-from collections import deque
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.protocol import Completion, News
 from swarmcode.errors import SwarmcodeError
 
+PAUSE = 0.01
+"""Seconds between two looks for further news."""
+SILENCE = 20
+"""Looks without any, after which the owner's thread has to call. Calling an event loop wakes it at once, and what it
+does then keeps that thread from computing."""
+
 
 class Listener(Protocol):
     """Somebody in an event loop."""
-
-    loop: asyncio.AbstractEventLoop
 
     def wake(self) -> None:
         """In the event loop."""
         ...
 
 
-class Post:
-    """Wakes those that something has arrived for. Used by the owner thread alone."""
+class Round:
+    """Those that listen in one event loop."""
 
-    def __init__(self) -> None:
-        self._listeners: dict[asyncio.AbstractEventLoop, list[Listener]] = {}
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._told: list[Listener] = []
+        self._urgent = False
+        self._lock = threading.Lock()
+        self._waiting: list[Listener] = []
+        self._looks = 0
+        """How often the loop will look again, if there is nothing."""
 
-    def add(self, listener: Listener) -> None:
-        """Has the listener woken with the next delivery."""
-        self._listeners.setdefault(listener.loop, []).append(listener)
+    def add(self, listener: Listener, *, urgent: bool = False) -> None:
+        """Has the listener woken: soon, or with the next delivery. In the owner's thread."""
+        self._told.append(listener)
+        self._urgent |= urgent
 
     def deliver(self) -> None:
-        """Wakes them. A loop that has ended has nobody waiting."""
-        while self._listeners:
-            loop, listeners = self._listeners.popitem()
-            try:
-                loop.call_soon_threadsafe(_wake, listeners)
-            except RuntimeError:
-                continue
+        """Tells the event loop of those that were added; one that has ended has nobody waiting. In the owner's
+        thread."""
+        if not self._told:
+            return
+        told, urgent = self._told, self._urgent
+        self._told, self._urgent = [], False
+        with self._lock:
+            self._waiting += told
+            called = urgent or not self._looks
+            self._looks = self._looks or (0 if urgent else SILENCE)
+        if called:
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._wake if urgent else self._look)
+
+    def _look(self) -> None:
+        """As long as there is something, again and again."""
+        with self._lock:
+            self._looks = SILENCE if self._waiting else self._looks - 1
+            again = self._looks > 0
+        self._wake()
+        if again:
+            self._loop.call_later(PAUSE, self._look)
+
+    def _wake(self) -> None:
+        with self._lock:
+            found, self._waiting = self._waiting, []
+        for listener in found:
+            listener.wake()
+
+
+class Post:
+    """The rounds of all event loops."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[asyncio.AbstractEventLoop, Round] = {}
+        self._lock = threading.Lock()
+
+    def round(self) -> Round:
+        """That of the event loop which runs."""
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            if loop not in self._rounds:
+                self._rounds = {each: known for each, known in self._rounds.items() if not each.is_closed()}
+                self._rounds[loop] = Round(loop)
+            return self._rounds[loop]
+
+    def deliver(self) -> None:
+        """As `Round.deliver`, for all."""
+        for each in tuple(self._rounds.values()):
+            each.deliver()
 
 
 class Letter:
     """The outcome of one request, for the task that waits for all of it."""
 
     def __init__(self, post: Post) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.outcome: asyncio.Future[tuple[Completion, ...]] = self.loop.create_future()
-        self._post = post
+        self.outcome: asyncio.Future[tuple[Completion, ...]] = asyncio.get_running_loop().create_future()
+        self._round = post.round()
         self._content: tuple[Completion, ...] | SwarmcodeError = ()
 
     def end(self, outcome: tuple[Completion, ...] | SwarmcodeError) -> None:
         """In the owner's thread."""
         self._content = outcome
-        self._post.add(self)
+        self._round.add(self, urgent=True)
 
     def wake(self) -> None:
         """In the event loop."""
@@ -73,10 +129,10 @@ class Feed:
     """The news of one request, for the task that made it. Implements `protocol.Stream`."""
 
     def __init__(self, post: Post) -> None:
-        self.loop = asyncio.get_running_loop()
-        self._post = post
+        self._round = post.round()
         self._arrived = asyncio.Event()
-        self._news: deque[News] = deque()
+        self._due = False
+        """Whether it is going to be woken."""
         self._outcome: tuple[Completion, ...] | SwarmcodeError | None = None
         self._told: tuple[_Told, ...] = ()
         self._completions: Mapping[int, Completion] = {}
@@ -92,20 +148,19 @@ class Feed:
         self._withdraw = withdraw
 
     def tell(self) -> None:
-        """Gathers what the answers have gained. In the owner's thread."""
-        for told in self._told:
-            news = told.news(self._completions.get(told.index))
-            if news:
-                self._news.append(news)
-        self._post.add(self)
+        """The answers have gained something. In the owner's thread."""
+        if not self._due:
+            self._due = True
+            self._round.add(self)
 
     def end(self, outcome: tuple[Completion, ...] | SwarmcodeError) -> None:
         """Nothing more will come. In the owner's thread."""
         self._outcome = outcome
-        self._post.add(self)
+        self._round.add(self, urgent=True)
 
     def wake(self) -> None:
         """In the event loop."""
+        self._due = False
         self._arrived.set()
 
     def close(self) -> None:
@@ -122,17 +177,21 @@ class Feed:
         while True:
             self._arrived.clear()
             outcome = self._outcome  # before the news: the last of them come before it
-            if self._news:
-                return tuple(self._news.popleft() for _ in range(len(self._news)))
+            if news := self._news():
+                return news
             if isinstance(outcome, SwarmcodeError):
                 raise outcome
             if outcome is not None:
                 raise StopAsyncIteration
             await self._arrived.wait()
 
+    def _news(self) -> tuple[News, ...]:
+        found = (told.news(self._completions.get(told.index)) for told in self._told)
+        return tuple(news for news in found if news)
+
 
 class _Told:
-    """How far one answer has been told."""
+    """How far one answer has been told. In the event loop, while the answer goes on in another thread."""
 
     def __init__(self, index: int, answer: Answer) -> None:
         self.index = index
@@ -144,22 +203,20 @@ class _Told:
 
     def news(self, completion: Completion | None) -> News | None:
         """What it has gained since the last time; None: nothing. `completion` once it has ended."""
-        first, self._tokens = self._tokens, len(self._answer.tokens)
-        if self._ended or (first == self._tokens and not completion):
+        if self._ended:
             return None
-        data = self._answer.certain(self._bytes)
-        self._bytes += len(data)
         self._ended = completion is not None
+        first = self._tokens
+        count, data = self._answer.since(first, self._bytes, ended=self._ended)
+        if first == count and not completion:
+            return None
+        self._tokens = count
+        self._bytes += len(data)
         return News(
             index=self.index,
             text=self._decoder.decode(data, final=self._ended),
-            tokens=tuple(self._answer.tokens[first:]),
-            logprobs=tuple(self._answer.logprobs[first : self._tokens]),
-            tops=tuple(self._answer.tops[first : self._tokens]),
+            tokens=tuple(self._answer.tokens[first:count]),
+            logprobs=tuple(self._answer.logprobs[first:count]),
+            tops=tuple(self._answer.tops[first:count]),
             completion=completion,
         )
-
-
-def _wake(listeners: Sequence[Listener]) -> None:
-    for listener in listeners:
-        listener.wake()

@@ -72,6 +72,10 @@ class PrefixTree:
         run = self._last.get(seat)
         return run.start + run.ready if run else 0
 
+    def standing(self, seats: Iterable[int]) -> list[tuple[int, int]]:
+        """For each seat, none of which is empty, what `ready` and `length` say."""
+        return [(run.start + run.ready, run.start + len(run.tokens)) for run in map(self._last.__getitem__, seats)]
+
     def tokens(self, seat: int) -> list[int]:
         """What the seat holds, promised tokens included."""
         runs = list(self._path(seat))
@@ -139,19 +143,28 @@ class PrefixTree:
         self._tick += 1
         run = self._last.get(seat, self._root)
         if len(run.seats) != 1 or run.children:
-            run = Run(start=run.end, tokens=[], parent=run, seats={seat})
-            assert run.parent
-            run.parent.children.append(run)
-            self._last[seat] = run
+            run = self._branch(run, seat)
         run.tokens.extend(tokens)
         run.used = self._tick
         self._cells += len(tokens)
 
-    def computed(self, seat: int, count: int) -> None:
-        """The next `count` promised tokens of the seat are in the cache now."""
-        run = self._last[seat]
-        run.ready += count
-        assert run.ready <= len(run.tokens)
+    def extend(self, seats: Sequence[int], tokens: Sequence[int]) -> None:
+        """As `promise`, one token for each of the seats."""
+        self._tick += 1
+        self._cells += len(seats)
+        for seat, token in zip(seats, tokens, strict=True):
+            run = self._last[seat]
+            if len(run.seats) != 1 or run.children:
+                run = self._branch(run, seat)
+            run.tokens.append(token)
+            run.used = self._tick
+
+    def computed(self, counts: Iterable[tuple[int, int]]) -> None:
+        """Of (seat, count): the next `count` promised tokens of the seat are in the cache now."""
+        for seat, count in counts:
+            run = self._last[seat]
+            run.ready += count
+            assert run.ready <= len(run.tokens)
 
     def trim(self, seat: int, length: int) -> None:
         """The seat lets go of everything from `length` on; cells that nobody holds any more are free."""
@@ -165,6 +178,13 @@ class PrefixTree:
         self._last[seat] = run
         if run.end > length:
             self._cut(run, seat, length - run.start)
+
+    def _branch(self, run: Run, seat: int) -> Run:
+        """A new run, empty and the seat's own, behind the last one of the seat."""
+        branch = Run(start=run.end, tokens=[], parent=run, seats={seat})
+        run.children.append(branch)
+        self._last[seat] = branch
+        return branch
 
     def _cut(self, run: Run, seat: int, keep: int) -> None:
         """The seat keeps the first `keep` tokens of its last run; the others stay where somebody else holds them."""

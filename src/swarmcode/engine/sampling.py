@@ -27,10 +27,10 @@ Indices = NDArray[np.intp]
 _BLOCK = 256
 """Candidates that race each other at once."""
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
-_WORD = (1 << 64) - 1
+WORD = (1 << 64) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pick:
     """One token that is to be drawn."""
 
@@ -38,14 +38,14 @@ class Pick:
     """Index into the rows of logits."""
     sampling: Sampling
     key: int
-    """64 random bits that belong to this draw alone."""
+    """64 bits that belong to this draw alone. Neighbours may be alike: a draw mixes them first."""
     mask: NDArray[np.bool_] | None = None
     """Shape (vocabulary,): True where the token may be drawn, at least once. None: all may."""
     top: int = 0
     """How many of the likeliest tokens are reported."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Drawn:
     """What was drawn."""
 
@@ -91,8 +91,13 @@ class _Candidates:
 
 
 def key(seed: int, step: int) -> int:
-    """64 random bits for the draw number `step` of the sequence with this seed; any integers."""
-    return _mixed(_mixed(seed & _WORD) + step)
+    """The key of draw number `step` of the sequence with this seed; any integers."""
+    return (start(seed) + step) & WORD
+
+
+def start(seed: int) -> int:
+    """The key of the first draw of a sequence; those of the others are counted from it."""
+    return _mixed(seed & WORD)
 
 
 def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
@@ -109,7 +114,7 @@ def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
                     known[rule] = found
             fields.append(found)
     racing = [index for index, field in enumerate(fields) if field.weights.size > 1]
-    won = _winners([fields[index] for index in racing], [picks[index].key for index in racing])
+    won = _winners([fields[index] for index in racing], [_mixed(picks[index].key) for index in racing])
     places = dict(zip(racing, won, strict=True))
     return [_drawn(field, places.get(index, 0)) for index, field in enumerate(fields)]
 
@@ -169,9 +174,9 @@ def _shuffled(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _mixed(word: int) -> int:
     """The same for one number."""
-    word = (word + _GOLDEN) & _WORD
-    word = ((word ^ (word >> 30)) * _FIRST) & _WORD
-    word = ((word ^ (word >> 27)) * _SECOND) & _WORD
+    word = (word + _GOLDEN) & WORD
+    word = ((word ^ (word >> 30)) * _FIRST) & WORD
+    word = ((word ^ (word >> 27)) * _SECOND) & WORD
     return word ^ (word >> 31)
 
 

@@ -25,7 +25,7 @@ from operator import itemgetter
 
 from swarmcode.engine.cache import Cache
 from swarmcode.engine.prefix import Match
-from swarmcode.engine.sequences import Member, Sequences
+from swarmcode.engine.sequences import Member, Sequences, Twins
 from swarmcode.engine.step import Capacity, Cost, Read, Step
 
 WORTH_WAITING = 16
@@ -46,6 +46,8 @@ class Scheduler:
         self._growth = 0
         """Of all that run."""
         self._planned: list[tuple[Member, int]] = []
+        self._sources: list[Twins] = []
+        """Those whose prompt is completed in the step."""
         self._forks: list[Member] = []
         self._drafted: list[tuple[Member, list[int]]] = []
 
@@ -95,12 +97,21 @@ class Scheduler:
         sequences may go on with; none are taken where computing them would change what is computed for the others."""
         step = Step()
         running = self._sequences.running
-        while not self._cache.room(sum(len(each.tokens) - self._cache.length(each.seat) for each in running)):
+        standing = self._standing()
+        while not self._cache.room(sum(len(each.tokens) for each in running) - sum(held for _, held in standing)):
             self._park(running[-1])
-        pending = [(len(each.tokens) - self._cache.ready(each.seat), each) for each in running]
-        for count, sequence in pending:
+            standing = self._standing()
+        decoding: list[Member] = []
+        pending: list[tuple[int, Member]] = []
+        for each, (ready, held) in zip(running, standing, strict=True):
+            if held < len(each.tokens):
+                decoding.append(each)
+            else:
+                pending.append((len(each.tokens) - ready, each))
+        self._decode(step, decoding)
+        for count, each in pending:
             if count == 1:
-                self._compute(step, sequence, 1)
+                self._compute(step, each, 1)
         self._prefill(step, [one for one in pending if one[0] > 1])
         if guesses and self.drafting:
             self._draft(step, guesses)
@@ -118,10 +129,10 @@ class Scheduler:
             sequence.tokens += guess[: (right or {}).get(sequence.id, 0)]
             self._cache.forget(sequence.seat, len(sequence.tokens))
         self._drafted = []
-        for id_, token in sampled.items():
-            sequence = self._sequences[id_]
+        for sequence, token in zip(self._sequences.those(sampled), sampled.values(), strict=True):
             if token is not None:
-                self._sequences.part(sequence)
+                if not sequence.answered:
+                    self._sequences.part(sequence)
                 sequence.tokens.append(token)
             if token is None or len(sequence.tokens) >= sequence.limit:
                 self._end(sequence, keep=sequence.prompt if self.capacity.exact else len(sequence.tokens))
@@ -129,9 +140,10 @@ class Scheduler:
     def abandon(self) -> tuple[int, ...]:
         """The planned step failed: the sequences in it end, and their seats are emptied. Their ids."""
         lost = list(dict.fromkeys([*(sequence for sequence, _ in self._planned), *self._forks]))
-        self._planned, self._forks, self._drafted = [], [], []
+        for twins in self._sources:
+            twins.source = None
+        self._planned, self._forks, self._drafted, self._sources = [], [], [], []
         for sequence in lost:
-            sequence.twins.source = None
             self._end(sequence, keep=0)
         return tuple(sequence.id for sequence in lost)
 
@@ -139,7 +151,8 @@ class Scheduler:
         """Has prompts computed, in order, as far as the step's budget reaches. Where the first of them takes more than
         that, a part is for those that it is enough for, the shortest first: they do not wait for long ones."""
         budget = self.capacity.chunk - len(step.tokens)
-        self._growth = sum(each.growth for each in self._sequences.running)
+        if self._sequences.waiting:
+            self._growth = sum(each.growth for each in self._sequences.running)
         long = pending[0] if pending and pending[0][0] > budget else None
         if long:
             budget //= SHORT_SHARE
@@ -159,17 +172,30 @@ class Scheduler:
             piece = min(piece, pending - self._least)
         return piece if piece >= min(self._least, pending) else 0
 
+    def _standing(self) -> list[tuple[int, int]]:
+        return self._cache.standing([each.seat for each in self._sequences.running])
+
+    def _decode(self, step: Step, sequences: list[Member]) -> None:
+        """Puts the tokens into the step that sequences got last."""
+        row = len(step.tokens)
+        tokens, seats = [each.tokens[-1] for each in sequences], [each.seat for each in sequences]
+        self._cache.extend(seats, tokens)
+        step.tokens += tokens
+        step.seats += seats
+        step.positions += [len(each.tokens) - 1 for each in sequences]
+        step.reads += [Read(row, [each.id]) for row, each in enumerate(sequences, row)]
+        self._planned += [(each, 1) for each in sequences]
+
     def _compute(self, step: Step, sequence: Member, count: int) -> int:
-        """Puts the next `count` tokens of a running sequence into the step."""
+        """Puts the next `count` tokens of a running sequence into the step, all of which are promised."""
         if not count:
             return 0
         start = self._cache.ready(sequence.seat)
         end = start + count
-        if missing := sequence.tokens[self._cache.length(sequence.seat) :]:
-            self._cache.promise(sequence.seat, missing)
         if end == len(sequence.tokens):
             if not sequence.answered:
                 sequence.twins.source, sequence.twins.read = sequence, len(step.reads)
+                self._sources.append(sequence.twins)
             step.reads.append(Read(len(step.tokens) + count - 1, [sequence.id]))
         step.tokens.extend(sequence.tokens[start:end])
         step.positions.extend(range(start, end))
@@ -199,6 +225,7 @@ class Scheduler:
             self._planned.append((sequence, len(taken)))
             self._drafted.append((sequence, taken))
             step.drafts[sequence.id] = taken
+            step.drafted += len(taken)
             step.reads += [Read(len(step.tokens) + place, [sequence.id]) for place in range(len(taken))]
             step.tokens += taken
             step.positions += range(start, start + len(taken))
@@ -297,14 +324,13 @@ class Scheduler:
         self._sequences.park(sequence)
 
     def _close_plan(self) -> None:
-        for sequence, count in self._planned:
-            self._cache.computed(sequence.seat, count)
+        self._cache.computed([(sequence.seat, count) for sequence, count in self._planned])
         for twin in self._forks:
             assert twin.twins.source
             self._cache.fork(twin.twins.source.seat, twin.seat, twin.prompt)
-        for sequence, _ in self._planned:
-            sequence.twins.source = None
-        self._planned, self._forks = [], []
+        for twins in self._sources:
+            twins.source = None
+        self._planned, self._forks, self._sources = [], [], []
 
     def _end(self, sequence: Member, keep: int) -> None:
         self._sequences.end(sequence)

@@ -37,14 +37,12 @@ class Member:
     limit: int
     """Length at which it ends at the latest."""
     twins: Twins
+    prompt: int
+    """Its length."""
     seat: int = -1
     """-1: it waits."""
     prefilled: int = 0
     reused: int = 0
-
-    @property
-    def prompt(self) -> int:
-        return len(self.twins.prompt)
 
     @property
     def answered(self) -> bool:
@@ -92,6 +90,7 @@ class Sequences:
             tokens=list(key),
             limit=len(key) + max_tokens,
             twins=twins,
+            prompt=len(key),
         )
         self._next += 1
         self._members[member.id] = member

@@ -36,7 +36,7 @@ class Capacity:
         assert 0 < self.context <= self.cells
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """One row of logits, and the sequences whose next token is drawn from it. A sequence with guessed tokens has a
     read for its last token and one for each of those, in order."""
@@ -63,6 +63,8 @@ class Step:
     """That the sequences in it hold when it is computed; shared ones count once. To be asked before it is committed."""
     drafts: dict[int, list[int]] = field(default_factory=dict)
     """Guessed tokens that are computed, of the sequences that have some."""
+    drafted: int = 0
+    """How many there are: as many reads, the last ones, are behind them, in the order of `drafts`."""
     reused: int = 0
     """Prompt tokens that need not be computed, of the sequences that begin with this step."""
 

@@ -6,89 +6,24 @@ raises, or logits that are no numbers, the request that asked.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from itertools import accumulate, islice, pairwise, starmap
 from types import TracebackType
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.engine.answer import Answer
+from swarmcode.engine.backend import Backend, Grammar, StepFailed, StepInterrupted
 from swarmcode.engine.guesses import Guesses
-from swarmcode.engine.protocol import Completion, Constraint, Load, Request
+from swarmcode.engine.protocol import Completion, Load, Request
 from swarmcode.engine.sampling import Drawn, Floats, Pick
 from swarmcode.engine.scheduler import Scheduler
-from swarmcode.engine.step import Capacity, Step
+from swarmcode.engine.step import Step
 from swarmcode.errors import EngineLost, ModelError, StepLost, SwarmcodeError
 from swarmcode.flow import Usage
-
-
-class StepFailed(Exception):
-    """The backend could not compute a step, and can go on with others."""
-
-
-class StepInterrupted(StepFailed):
-    """The step was interrupted, because the engine is being closed."""
-
-
-class Grammar(Constraint, Protocol):
-    """A constraint that holds memory of the backend's."""
-
-    def close(self) -> None:
-        """Frees it. Idempotent."""
-        ...
-
-
-class Backend(Protocol):
-    """A model with its KV cache. `tokenize`, `piece` and `grammar` may be called from any thread."""
-
-    @property
-    def capacity(self) -> Capacity: ...
-
-    @property
-    def vocabulary(self) -> int:
-        """Number of tokens."""
-        ...
-
-    @property
-    def ends(self) -> frozenset[int]:
-        """The model's own end-of-generation tokens."""
-        ...
-
-    @property
-    def begin(self) -> tuple[int, ...]:
-        """What the model wants before any text: its begin token, or nothing."""
-        ...
-
-    def tokenize(self, text: str, special: bool) -> tuple[int, ...]: ...
-
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; nothing for control tokens and for what is no token."""
-        ...
-
-    def grammar(self, schema: str) -> Grammar:
-        """A constraint to texts that follow the JSON schema. Raises `ModelError`."""
-        ...
-
-    def run(self, step: Step) -> Sequence[Floats]:
-        """Makes the step's changes, computes its tokens, and gives a row of logits, shape (vocabulary,), for each of
-        its reads; valid until the next call. Raises `StepFailed`, `StepInterrupted` after `interrupt`."""
-        ...
-
-    def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
-        """One token for each pick, as `sampling.draw`."""
-        ...
-
-    def interrupt(self) -> None:
-        """Makes a `run` in progress, and any later one, fail soon. From any thread."""
-        ...
-
-    def close(self) -> None:
-        """Frees the model. Idempotent."""
-        ...
-
 
 Outcome = tuple[Completion, ...] | SwarmcodeError
 
@@ -126,8 +61,8 @@ class Worker:
         self._scheduler = Scheduler(backend.capacity)
         self._guesses = Guesses() if drafting and self._scheduler.drafting else None
         self._drafted = self._accepted = 0
-        self._owners: dict[int, tuple[Job, int]] = {}
-        """Sequence -> its job, and which of its answers."""
+        self._owners: dict[int, tuple[Job, Answer]] = {}
+        """Sequence -> its job, and its answer."""
         self._usage = Usage()
         self.steps = 0
         """Calls of the model so far."""
@@ -153,7 +88,7 @@ class Worker:
         job.sequences = tuple(
             self._scheduler.add(job.prompt, max_tokens=wanted, priority=priority) for _ in job.answers
         )
-        self._owners.update({sequence: (job, index) for index, sequence in enumerate(job.sequences)})
+        self._owners.update({each: (job, answer) for each, answer in zip(job.sequences, job.answers, strict=True)})
 
     def drop(self, job: Job) -> None:
         """Forgets a job, and frees what it holds. One that has ended is ignored."""
@@ -191,7 +126,7 @@ class Worker:
     def _guess(self) -> dict[int, list[int]]:
         if not self._guesses:
             return {}
-        answers = ((sequence, job.prompt, job.answers[index]) for sequence, (job, index) in self._owners.items())
+        answers = ((sequence, job.prompt, answer) for sequence, (job, answer) in self._owners.items())
         return self._guesses.make(self._scheduler.running, answers)
 
     def _abandon(self, failure: StepFailed) -> None:
@@ -212,49 +147,74 @@ class Worker:
         Behind guessed tokens too, but only as long as they are those that are drawn: an answer is the same with
         guesses and without.
         """
-        reads: dict[int, list[int]] = {}
-        for row, read in enumerate(step.reads):
-            for sequence in read.sequences:
-                reads.setdefault(sequence, []).append(row)
-        sampled: dict[int, int | None] = {}
-        right: dict[int, int] = {}
-        drawn, turn, going = 0, 0, list(reads)
-        while going:
-            drawn += self._draw({sequence: reads[sequence][turn] for sequence in going}, rows, sampled)
-            guessed = [sequence for sequence in going if turn < len(step.drafts.get(sequence, ()))]
-            going = [sequence for sequence in guessed if sampled.get(sequence) == step.drafts[sequence][turn]]
-            turn += 1
-            right |= dict.fromkeys(going, turn)
-        self._drafted += sum(map(len, step.drafts.values()))
-        self._accepted += sum(right.values())
-        self._deliver(step, sampled, right)
-        return drawn
+        reads = step.reads[: len(step.reads) - step.drafted]
+        turns = [
+            (sequence, *self._owners[sequence], row) for row, read in enumerate(reads) for sequence in read.sequences
+        ]
+        free = [turn for turn in turns if not turn[2].constraints]
+        drawn = _Drawn()
+        self._go_on(free, step, rows, drawn)
+        if len(free) < len(turns):
+            self._go_on_within([turn for turn in turns if turn[2].constraints], step, rows, drawn)
+        self._drafted += step.drafted
+        self._accepted += sum(drawn.right.values())
+        self._deliver(dict.fromkeys(job for _, job, _, _ in turns), drawn)
+        return drawn.count
 
-    def _draw(self, due: dict[int, int], rows: Sequence[Floats], sampled: dict[int, int | None]) -> int:
-        """Draws one token for each of the sequences, from its row, into `sampled`; how many were drawn."""
-        picks: list[Pick] = []
-        picking: list[tuple[int, Job, Answer]] = []
-        for sequence, row in due.items():
-            job, index = self._owners[sequence]
-            answer = job.answers[index]
-            mask = self._mask(job, answer) if answer.constraints else None
-            sampling = job.request.sampling
-            if mask is not None and not mask.any():
-                answer.finish = "stop"  # nothing may follow: it is complete
-                sampled[sequence] = None
-            elif job.fault:
-                sampled.pop(sequence, None)
-            else:
-                picks.append(Pick(row, sampling, answer.key if sampling.temperature else 0, mask, job.request.top))
-                picking.append((sequence, job, answer))
-        for (sequence, job, answer), drawn in zip(picking, self._backend.draw(rows, picks), strict=True):
-            if math.isfinite(drawn.logprob):
-                answer.take(drawn, self._backend.piece)
-                sampled[sequence] = None if answer.finish else drawn.token
-            else:
-                job.fault = ModelError("the model's logits are not numbers", "its file may be damaged: get it again")
-                sampled.pop(sequence, None)
-        return len(picks)
+    def _go_on(self, turns: "Sequence[_Turn]", step: Step, rows: Sequence[Floats], drawn: "_Drawn") -> None:
+        """Of sequences that any token may follow: what comes behind their guesses is drawn at once."""
+        picks = [answer.pick(row) for _, _, answer, row in turns]
+        guessed = [turn for turn in turns if turn[0] in step.drafts] if step.drafts else []
+        behind = _behind(step) if guessed else {}
+        for sequence, _, answer, _ in guessed:
+            picks += [answer.pick(row, ahead) for ahead, row in enumerate(behind[sequence], 1)]
+        found = iter(self._backend.draw(rows, picks))
+        for (sequence, job, answer, _), each in zip(turns, found, strict=False):
+            self._take(sequence, job, answer, each, drawn)
+        for sequence, job, answer, _ in guessed:
+            draft = step.drafts[sequence]
+            for ahead, each in enumerate(islice(found, len(draft))):
+                if drawn.tokens.get(sequence) == draft[ahead] and drawn.right.get(sequence, 0) == ahead:
+                    drawn.right[sequence] = ahead + 1
+                    self._take(sequence, job, answer, each, drawn)
+
+    def _go_on_within(self, turns: "Sequence[_Turn]", step: Step, rows: Sequence[Floats], drawn: "_Drawn") -> None:
+        """Of sequences whose constraints want to see each token before the next."""
+        ahead, behind = 0, _behind(step)
+        while turns:
+            picks: list[Pick] = []
+            picking: list[_Turn] = []
+            for turn in turns:
+                sequence, job, answer, row = turn
+                mask = self._mask(job, answer)
+                if mask is not None and not mask.any():
+                    answer.complete()
+                    drawn.tokens[sequence] = None
+                elif job.fault:
+                    drawn.tokens.pop(sequence, None)
+                else:
+                    picks.append(answer.pick(row, mask=mask))
+                    picking.append(turn)
+            for (sequence, job, answer, _), each in zip(picking, self._backend.draw(rows, picks), strict=True):
+                self._take(sequence, job, answer, each, drawn)
+            turns = [
+                (sequence, job, answer, behind[sequence][ahead])
+                for sequence, job, answer, _ in picking
+                if step.drafts.get(sequence, ())[ahead : ahead + 1] == [drawn.tokens.get(sequence)]
+            ]
+            ahead += 1
+            drawn.right |= dict.fromkeys((sequence for sequence, *_ in turns), ahead)
+
+    def _take(self, sequence: int, job: Job, answer: Answer, found: Drawn, drawn: "_Drawn") -> None:
+        """A sequence gets its next token."""
+        if not job.fault and not math.isfinite(found.logprob):
+            job.fault = ModelError("the model's logits are not numbers", "its file may be damaged: get it again")
+        if job.fault:
+            drawn.tokens.pop(sequence, None)
+            return
+        answer.take(found)
+        drawn.count += 1
+        drawn.tokens[sequence] = None if answer.finish else found.token
 
     def _mask(self, job: Job, answer: Answer) -> NDArray[np.bool_] | None:
         with _Blame(job):
@@ -264,34 +224,49 @@ class Worker:
             return mask
         return None
 
-    def _deliver(self, step: Step, sampled: dict[int, int | None], right: dict[int, int]) -> None:
-        now = time.monotonic()
-        ended: dict[int, Job] = {}
-        for sequence, token in sampled.items():
-            job, index = self._owners[sequence]
-            if token is None:
-                cost = self._scheduler.cost(sequence)
-                answer = job.answers[index]
-                job.completions[index] = answer.completion(
-                    Usage(
-                        prefilled=cost.prefilled,
-                        reused=cost.reused,
-                        decoded=len(answer.logprobs),
-                        seconds=now - job.began,
-                    )
-                )
-                ended[id(job)] = job
-        touched = {id(job): job for read in step.reads for job, _ in map(self._owners.__getitem__, read.sequences)}
-        self._scheduler.commit(sampled, right)
-        for job in touched.values():
+    def _deliver(self, touched: Iterable[Job], drawn: "_Drawn") -> None:
+        """Tells jobs what they have gained, and ends those that have ended."""
+        ended = [self._complete(sequence) for sequence, token in drawn.tokens.items() if token is None]
+        self._scheduler.commit(drawn.tokens, drawn.right)
+        for job in touched:
             if job.fault:
                 self._fail(job, job.fault)
             elif job.tell:
                 job.tell()
-        for job in ended.values():
+        for job in dict.fromkeys(ended):
             if len(job.completions) == len(job.answers) and not job.fault:
                 self.drop(job)
                 job.deliver(tuple(job.completions[index] for index in range(len(job.answers))))
+
+    def _complete(self, sequence: int) -> Job:
+        """An answer has ended; whose it is."""
+        job, answer = self._owners[sequence]
+        cost, seconds = self._scheduler.cost(sequence), time.monotonic() - job.began
+        usage = Usage(prefilled=cost.prefilled, reused=cost.reused, decoded=len(answer.logprobs), seconds=seconds)
+        job.completions[job.answers.index(answer)] = answer.completion(usage)
+        return job
+
+
+_Turn = tuple[int, Job, Answer, int]
+"""A sequence, whose it is, and the row of logits that its next token is drawn from."""
+
+
+def _behind(step: Step) -> dict[int, range]:
+    """The rows of logits behind guessed tokens, by sequence."""
+    ends = list(accumulate(map(len, step.drafts.values()), initial=len(step.reads) - step.drafted))
+    return dict(zip(step.drafts, starmap(range, pairwise(ends)), strict=True))
+
+
+@dataclass(slots=True)
+class _Drawn:
+    """What was drawn in a step."""
+
+    tokens: dict[int, int | None] = field(default_factory=dict)
+    """The last one of each sequence; None: it has ended."""
+    right: dict[int, int] = field(default_factory=dict)
+    """How many of a sequence's guesses came true before that, where any did."""
+    count: int = 0
+    """Tokens, all together."""
 
 
 class _Blame(AbstractContextManager[None]):

@@ -102,7 +102,19 @@ def load(path: Path) -> Kernel:
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
     take = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int)(found(registry, b"swarmcode_take"))
-    return Kernel(registry=registry, refused=refused, take=take, draw=_draw(path))
+    return Kernel(registry=registry, refused=refused, take=_remembered(take), draw=_draw(path))
+
+
+def _remembered(take: Callable[[bool, bool], None]) -> Callable[[bool, bool], None]:
+    """The same; what a thread has said is not said again."""
+    said = threading.local()
+
+    def changed(products: bool, rounds: bool) -> None:
+        if getattr(said, "last", None) != (products, rounds):
+            take(products, rounds)
+            said.last = (products, rounds)
+
+    return changed
 
 
 def _draw(path: Path) -> Native:

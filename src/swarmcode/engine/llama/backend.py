@@ -26,21 +26,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from swarmcode.engine import budget, machine
+from swarmcode.engine.backend import StepFailed, StepInterrupted
 from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
-from swarmcode.engine.llama import attention, drawing, weights
+from swarmcode.engine.llama import attention, weights
 from swarmcode.engine.llama.batch import Batch
+from swarmcode.engine.llama.drawing import Drawer
 from swarmcode.engine.llama.grammar import LlamaGrammar
 from swarmcode.engine.llama.library import LOG, lib
+from swarmcode.engine.llama.logits import Gathered
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.sampling import Drawn, Floats, Pick
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.tiles import Cost
-from swarmcode.engine.worker import StepFailed, StepInterrupted
 from swarmcode.errors import EngineLost, ModelError
 
 
@@ -63,7 +62,7 @@ class Room:
 
 
 class LlamaBackend:
-    """A model and one context of it. Implements `worker.Backend`."""
+    """A model and one context of it. Implements `backend.Backend`."""
 
     def __init__(self, model: ModelFile, room: Room, abandoned: threading.Event) -> None:
         self._lock = threading.Lock()
@@ -71,6 +70,7 @@ class LlamaBackend:
         self._kernel = attention.kernel()
         self._kernel.take(True, True)
         self._threads = room.threads or machine.cpus()
+        self.drawer = Drawer(self._kernel.draw, self._threads)
         self._model = weights.load(model, abandoned)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
@@ -185,7 +185,7 @@ class LlamaBackend:
             return LlamaGrammar(self._vocab, self.vocabulary, schema)
 
     def run(self, step: Step) -> Sequence[Floats]:
-        rows: dict[int, NDArray[np.float32]] = {}
+        gathered = Gathered(self.vocabulary)
         calls = self._cells.calls(step)
         for number, call in enumerate(calls, 1):
             wanted = self._batch.fill(call)
@@ -195,14 +195,12 @@ class LlamaBackend:
                 raise StepInterrupted("the engine was closed")
             if code:
                 raise StepFailed(f"llama_decode gave {code} for {call.rows.size} tokens: {LOG.complaint()}")
-            if wanted.size:
-                shape = (wanted.size, self.vocabulary)
-                logits = np.ctypeslib.as_array(lib.llama_get_logits(self._context), shape=shape)
-                rows.update(zip(wanted.tolist(), logits if number == len(calls) else logits.copy(), strict=True))
-        return [rows[read.row] for read in step.reads]
+            if wanted:
+                gathered.add(wanted, lib.llama_get_logits(self._context), last=number == len(calls))
+        return gathered.of([read.row for read in step.reads])
 
     def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
-        return drawing.drawn(self._kernel.draw, rows, picks, self._threads)
+        return self.drawer(rows, picks)
 
     def interrupt(self) -> None:
         self._interrupted[0] = b"!"

@@ -3,7 +3,6 @@
 import ctypes
 
 import numpy as np
-from numpy.typing import NDArray
 
 from swarmcode.engine.call import Call
 from swarmcode.engine.llama.library import lib
@@ -33,7 +32,7 @@ class Batch:
             self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def fill(self, call: Call) -> NDArray[np.intp]:
+    def fill(self, call: Call) -> list[int]:
         """Puts the call in; which rows of the step it gives logits of, in order."""
         count = call.rows.size
         self._tokens[:count] = call.tokens
@@ -41,4 +40,5 @@ class Batch:
         self._ids[:count] = call.ids
         self._wanted[:count] = call.wanted
         self.struct.n_tokens = count
-        return call.rows[call.wanted > 0]
+        wanted: list[int] = call.rows[call.wanted > 0].tolist()
+        return wanted

@@ -10,35 +10,60 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmcode.engine.llama.logits import Logits
 from swarmcode.engine.sampling import Drawn, Floats, Pick, draw
 
 Native = Callable[..., None]
 """`swarmcode_draw` of `native/draw.cpp`."""
 
 
-def drawn(native: Native | None, rows: Sequence[Floats], picks: Sequence[Pick], threads: int) -> list[Drawn]:
-    """As `sampling.draw`; without compiled code by it."""
-    simple = [_simple(pick) for pick in picks]
-    if not native or not any(simple):
-        return draw(rows, picks)
-    compiled = iter(_compiled(native, rows, [pick for pick, one in zip(picks, simple, strict=True) if one], threads))
-    others = iter(draw(rows, [pick for pick, one in zip(picks, simple, strict=True) if not one]))
-    return [next(compiled if one else others) for one in simple]
+class Drawer:
+    """Draws in `threads` threads; without compiled code by numpy."""
+
+    def __init__(self, native: Native | None, threads: int) -> None:
+        self.native = native
+        self._threads = threads
+        self._space = _Space(64)
+
+    def __call__(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
+        """As `sampling.draw`."""
+        simple = [pick.mask is None and not pick.top and not pick.sampling.top_k for pick in picks]
+        if not self.native or not any(simple):
+            return draw(rows, picks)
+        logits = rows if isinstance(rows, Logits) else Logits.of(rows)
+        if all(simple):
+            return self._compiled(self.native, logits, picks)
+        mine = [pick for pick, one in zip(picks, simple, strict=True) if one]
+        compiled = iter(self._compiled(self.native, logits, mine))
+        others = iter(draw(rows, [pick for pick, one in zip(picks, simple, strict=True) if not one]))
+        return [next(compiled if one else others) for one in simple]
+
+    def _compiled(self, native: Native, logits: Logits, picks: Sequence[Pick]) -> list[Drawn]:
+        count = len(picks)
+        if count > self._space.size:
+            self._space = _Space(2 * count)
+        space = self._space
+        addresses = logits.addresses
+        space.rows[:count] = [addresses[pick.row] for pick in picks]
+        rules = [(pick.sampling.temperature, pick.sampling.top_p, pick.sampling.min_p) for pick in picks]
+        space.rules[:count] = rules
+        space.keys[:count] = [pick.key for pick in picks]
+        native(count, *space.given, logits.vocabulary, self._threads, *space.taken)
+        return list(map(Drawn, space.tokens[:count].tolist(), space.logprobs[:count].tolist()))
 
 
-def _simple(pick: Pick) -> bool:
-    return pick.mask is None and not pick.top and not pick.sampling.top_k
+class _Space:
+    """What goes to the compiled code and comes from it, for `size` tokens at most."""
 
-
-def _compiled(native: Native, rows: Sequence[Floats], picks: Sequence[Pick], threads: int) -> list[Drawn]:
-    count = len(picks)
-    places = np.array([rows[pick.row].__array_interface__["data"][0] for pick in picks], np.uintp)
-    rules = np.array([(p.sampling.temperature, p.sampling.top_p, p.sampling.min_p) for p in picks], np.float32)
-    keys = np.array([pick.key for pick in picks], np.uint64)
-    tokens, logprobs = np.empty(count, np.int32), np.empty(count, np.float32)
-    vocabulary = rows[picks[0].row].size
-    native(count, _at(places), vocabulary, _at(rules), _at(keys), threads, _at(tokens), _at(logprobs))
-    return list(map(Drawn, tokens.tolist(), logprobs.tolist()))
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.rows = np.empty(size, np.uintp)
+        self.rules = np.empty((size, 3), np.float32)
+        self.keys = np.empty(size, np.uint64)
+        self.tokens = np.empty(size, np.int32)
+        self.logprobs = np.empty(size, np.float32)
+        self.given = _at(self.rows), _at(self.rules), _at(self.keys)
+        self.taken = _at(self.tokens), _at(self.logprobs)
 
 
 def _at(array: NDArray[np.generic]) -> ctypes.c_void_p:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from swarmcode.engine.llama import placed, rowwise
 from swarmcode.engine.llama.attention import Kernel, load
-from swarmcode.engine.llama.drawing import drawn
+from swarmcode.engine.llama.drawing import Drawer
 from swarmcode.engine.llama.operations import F16, F32, I32, Q8_0, NotTaken, computed, context, ggml, pointer, tensor
 from swarmcode.engine.protocol import Sampling
 from swarmcode.engine.sampling import Pick, draw, key
@@ -209,7 +209,7 @@ def misdrawn(plugin: Kernel) -> float:
     rows = list(np.random.default_rng(0).standard_normal((100, 1000), np.float32) * np.float32(3))
     rules = (Sampling(), Sampling(temperature=0.0), Sampling(temperature=0.6, top_p=0.9, min_p=0.01))
     picks = [Pick(row, rules[row % len(rules)], key(row, 0)) for row in range(len(rows))]
-    found, right = drawn(plugin.draw, rows, picks, threads=2), draw(rows, picks)
+    found, right = Drawer(plugin.draw, threads=2)(rows, picks), draw(rows, picks)
     return sum(one.token != other.token for one, other in zip(found, right, strict=True)) / len(rows)
 
 

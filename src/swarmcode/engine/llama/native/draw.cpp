@@ -139,14 +139,14 @@ std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule,
 
 }  // namespace
 
-// For each of `count` rows of logits: a token by its rule and its 64 random bits, and its log-probability.
+// For each of `count` rows of logits: a token by its rule and its key, and its log-probability.
 extern "C" __attribute__((visibility("default"))) void swarmcode_draw(
-        int count, const float * const * rows, int vocabulary, const Rule * rules, const uint64_t * keys, int threads,
+        int count, const float * const * rows, const Rule * rules, const uint64_t * keys, int vocabulary, int threads,
         int32_t * tokens, float * logprobs) {
     if (int64_t(count) * vocabulary < SMALL) threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
     for (int pick = 0; pick < count; pick++) {
-        const auto [token, logprob] = drawn(rows[pick], vocabulary, rules[pick], keys[pick]);
+        const auto [token, logprob] = drawn(rows[pick], vocabulary, rules[pick], shuffled(keys[pick] + GOLDEN));
         tokens[pick] = token, logprobs[pick] = logprob;
     }
 }
