@@ -55,8 +55,10 @@ class UnifiedCells:
                 self._memory.cut(change.seat, change.length)
         if not step.tokens:
             return []
-        call = Call.of(step, step.seats, sort=bool(self._cost or step.drafts))
-        return split(call, step.cells(), self._cost) if self._cost else [call]
+        if self._cost:
+            return split(Call.of(step, step.seats), step.cells(), self._cost)
+        # Attention goes by tiles of neighbours: guesses belong beside the tokens that they follow.
+        return [Call.of(step, step.seats) if step.drafts else Call.whole(step)]
 
 
 class StreamCells:
@@ -130,9 +132,9 @@ class ExactCells:
 
 def _read_two(call: Call) -> Call:
     """The call with logits of two rows where one's are wanted."""
-    if call.wanted.sum() != 1 or call.rows.size == 1:
+    wanted = np.array(call.wanted)
+    if wanted.sum() != 1 or wanted.size == 1:
         return call
-    wanted = call.wanted.copy()
     wanted[np.argmin(wanted)] = 1
     return replace(call, wanted=wanted)
 

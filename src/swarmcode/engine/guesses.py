@@ -28,15 +28,18 @@ class Guesses:
         many of them decode."""
         if not 0 < running <= CROWD or not self._pace.known:
             return {}
-        costs = {count: self._pace.seconds(running * (1 + count)) for count in (0, *DEPTHS)}
-        if costs[1] >= (1 + DEAR) * costs[0]:
+        none, one = self._pace.seconds(running), self._pace.seconds(running * 2)
+        if one >= (1 + DEAR) * none:
             return {}
         found: dict[int, list[int]] = {}
+        costs: dict[int, float] = {}
         for sequence, prompt, answer in answers:
             if 0 < len(answer.tokens) < answer.request.sampling.max_tokens - 1:
                 drafter = self._drafter(sequence, prompt, answer)
-                if guess := drafter.guess(depth(drafter.trust, drafter.goes_on, costs)):
-                    found[sequence] = guess
+                if drafter.trust:
+                    costs = costs or {count: self._pace.seconds(running * (1 + count)) for count in (0, *DEPTHS)}
+                    if guess := drafter.guess(depth(drafter.trust, drafter.goes_on, costs)):
+                        found[sequence] = guess
         return found
 
     def learn(self, step: Step, seconds: float) -> None:

@@ -100,6 +100,12 @@ def start(seed: int) -> int:
     return _mixed(seed & WORD)
 
 
+def forced(row: Floats, mask: NDArray[np.bool_], top: int) -> Drawn:
+    """The only token that the mask allows; as `draw`."""
+    token = int(mask.argmax())
+    return Drawn(token, 0.0 if math.isfinite(row[token]) else math.nan, ((token, 0.0),) if top else ())
+
+
 def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
     """One token for each pick; `rows` have shape (vocabulary,)."""
     known: dict[tuple[int, Sampling, int], _Candidates] = {}

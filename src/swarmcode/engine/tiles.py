@@ -42,10 +42,10 @@ class Cost:
 def split(call: Call, cells: int, cost: Cost) -> Sequence[Call]:
     """The call, or its parts in order, sequences that decode last. `cells`: how many its sequences hold, shared ones
     counted once."""
-    if call.rows.size < TILE:
+    if len(call.rows) < TILE:
         return [call]
     _, first, rows = np.unique(call.ids, return_index=True, return_counts=True)
-    lengths = call.positions[first + rows - 1] + 1
+    lengths = np.asarray(call.positions)[first + rows - 1] + 1
     shared = (lengths.sum() - cells) / (rows.size - 1) if rows.size > 1 else float(cells)
     own = np.maximum(lengths - shared, 0)
     few = rows < _MANY

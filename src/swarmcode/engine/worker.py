@@ -19,7 +19,7 @@ from swarmcode.engine.answer import Answer
 from swarmcode.engine.backend import Backend, Grammar, StepFailed, StepInterrupted
 from swarmcode.engine.guesses import Guesses
 from swarmcode.engine.protocol import Completion, Load, Request
-from swarmcode.engine.sampling import Drawn, Floats, Pick
+from swarmcode.engine.sampling import Drawn, Floats, Pick, forced
 from swarmcode.engine.scheduler import Scheduler
 from swarmcode.engine.step import Step
 from swarmcode.errors import EngineLost, ModelError, StepLost, SwarmcodeError
@@ -63,7 +63,8 @@ class Worker:
         self._drafted = self._accepted = 0
         self._owners: dict[int, tuple[Job, Answer]] = {}
         """Sequence -> its job, and its answer."""
-        self._usage = Usage()
+        self._prefilled = self._reused = self._decoded = 0
+        self._seconds = 0.0
         self.steps = 0
         """Calls of the model so far."""
 
@@ -79,7 +80,7 @@ class Worker:
             waiting=self._scheduler.waiting,
             drafted=self._drafted,
             accepted=self._accepted,
-            usage=self._usage,
+            usage=Usage(prefilled=self._prefilled, reused=self._reused, decoded=self._decoded, seconds=self._seconds),
         )
 
     def accept(self, job: Job) -> None:
@@ -119,7 +120,10 @@ class Worker:
             drawn = self._finish(step, rows)
             seconds = time.monotonic() - began
             self.steps += 1
-            self._usage += Usage(prefilled=step.prefilled, reused=step.reused, decoded=drawn, seconds=seconds)
+            self._prefilled += step.prefilled
+            self._reused += step.reused
+            self._decoded += drawn
+            self._seconds += seconds
             if self._guesses:
                 self._guesses.learn(step, seconds)
 
@@ -153,7 +157,8 @@ class Worker:
         ]
         free = [turn for turn in turns if not turn[2].constraints]
         drawn = _Drawn()
-        self._go_on(free, step, rows, drawn)
+        if free:
+            self._go_on(free, step, rows, drawn)
         if len(free) < len(turns):
             self._go_on_within([turn for turn in turns if turn[2].constraints], step, rows, drawn)
         self._drafted += step.drafted
@@ -187,19 +192,23 @@ class Worker:
             for turn in turns:
                 sequence, job, answer, row = turn
                 mask = self._mask(job, answer)
-                if mask is not None and not mask.any():
+                allowed = self._backend.vocabulary if mask is None else np.count_nonzero(mask)
+                if job.fault:
+                    drawn.tokens.pop(sequence, None)
+                elif not allowed:
                     answer.complete()
                     drawn.tokens[sequence] = None
-                elif job.fault:
-                    drawn.tokens.pop(sequence, None)
+                elif mask is not None and allowed == 1:
+                    self._take(sequence, job, answer, forced(rows[row], mask, job.request.top), drawn)
                 else:
                     picks.append(answer.pick(row, mask=mask))
                     picking.append(turn)
-            for (sequence, job, answer, _), each in zip(picking, self._backend.draw(rows, picks), strict=True):
-                self._take(sequence, job, answer, each, drawn)
+            if picks:
+                for (sequence, job, answer, _), each in zip(picking, self._backend.draw(rows, picks), strict=True):
+                    self._take(sequence, job, answer, each, drawn)
             turns = [
                 (sequence, job, answer, behind[sequence][ahead])
-                for sequence, job, answer, _ in picking
+                for sequence, job, answer, _ in turns
                 if step.drafts.get(sequence, ())[ahead : ahead + 1] == [drawn.tokens.get(sequence)]
             ]
             ahead += 1

@@ -188,15 +188,15 @@ class LlamaBackend:
         gathered = Gathered(self.vocabulary)
         calls = self._cells.calls(step)
         for number, call in enumerate(calls, 1):
-            wanted = self._batch.fill(call)
-            self._prepare(call.rows.size)
+            self._batch.fill(call)
+            self._prepare(len(call.rows))
             code = lib.llama_decode(self._context, self._batch.struct)
             if self._interrupted.value:
                 raise StepInterrupted("the engine was closed")
             if code:
-                raise StepFailed(f"llama_decode gave {code} for {call.rows.size} tokens: {LOG.complaint()}")
-            if wanted:
-                gathered.add(wanted, lib.llama_get_logits(self._context), last=number == len(calls))
+                raise StepFailed(f"llama_decode gave {code} for {len(call.rows)} tokens: {LOG.complaint()}")
+            if reads := call.reads():
+                gathered.add(reads, lib.llama_get_logits(self._context), last=number == len(calls))
         return gathered.of([read.row for read in step.reads])
 
     def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:

@@ -32,13 +32,11 @@ class Batch:
             self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
         )
 
-    def fill(self, call: Call) -> list[int]:
-        """Puts the call in; which rows of the step it gives logits of, in order."""
-        count = call.rows.size
+    def fill(self, call: Call) -> None:
+        """Puts the call in."""
+        count = len(call.rows)
         self._tokens[:count] = call.tokens
         self._positions[:count] = call.positions
         self._ids[:count] = call.ids
         self._wanted[:count] = call.wanted
         self.struct.n_tokens = count
-        wanted: list[int] = call.rows[call.wanted > 0].tolist()
-        return wanted

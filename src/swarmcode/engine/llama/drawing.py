@@ -5,10 +5,8 @@ For a hundred sequences numpy takes a tenth to a quarter of what a small model c
 """
 
 import ctypes
+from array import array
 from collections.abc import Callable, Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from swarmcode.engine.llama.logits import Logits
 from swarmcode.engine.sampling import Drawn, Floats, Pick, draw
@@ -23,7 +21,6 @@ class Drawer:
     def __init__(self, native: Native | None, threads: int) -> None:
         self.native = native
         self._threads = threads
-        self._space = _Space(64)
 
     def __call__(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
         """As `sampling.draw`."""
@@ -39,32 +36,18 @@ class Drawer:
         return [next(compiled if one else others) for one in simple]
 
     def _compiled(self, native: Native, logits: Logits, picks: Sequence[Pick]) -> list[Drawn]:
-        count = len(picks)
-        if count > self._space.size:
-            self._space = _Space(2 * count)
-        space = self._space
-        addresses = logits.addresses
-        space.rows[:count] = [addresses[pick.row] for pick in picks]
-        rules = [(pick.sampling.temperature, pick.sampling.top_p, pick.sampling.min_p) for pick in picks]
-        space.rules[:count] = rules
-        space.keys[:count] = [pick.key for pick in picks]
-        native(count, *space.given, logits.vocabulary, self._threads, *space.taken)
-        return list(map(Drawn, space.tokens[:count].tolist(), space.logprobs[:count].tolist()))
+        count, addresses = len(picks), logits.addresses
+        rows = array("Q", [addresses[pick.row] for pick in picks])
+        keys = array("Q", [pick.key for pick in picks])
+        rules = array("f")
+        for pick in picks:
+            sampling = pick.sampling
+            rules.extend((sampling.temperature, sampling.top_p, sampling.min_p))
+        tokens, logprobs = array("i", bytes(4 * count)), array("f", bytes(4 * count))
+        given, taken = (_at(rows), _at(rules), _at(keys)), (_at(tokens), _at(logprobs))
+        native(count, *given, logits.vocabulary, self._threads, *taken)
+        return list(map(Drawn, tokens, logprobs))
 
 
-class _Space:
-    """What goes to the compiled code and comes from it, for `size` tokens at most."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.rows = np.empty(size, np.uintp)
-        self.rules = np.empty((size, 3), np.float32)
-        self.keys = np.empty(size, np.uint64)
-        self.tokens = np.empty(size, np.int32)
-        self.logprobs = np.empty(size, np.float32)
-        self.given = _at(self.rows), _at(self.rules), _at(self.keys)
-        self.taken = _at(self.tokens), _at(self.logprobs)
-
-
-def _at(array: NDArray[np.generic]) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def _at(numbers: "array[int] | array[float]") -> ctypes.c_void_p:
+    return ctypes.c_void_p(numbers.buffer_info()[0])

@@ -16,6 +16,7 @@ class Logits(Sequence[Floats]):
         self.vocabulary = vocabulary
         self.addresses = addresses
         self._kept = kept
+        self._row = ctypes.c_float * vocabulary
 
     @classmethod
     def of(cls, rows: Sequence[Floats]) -> "Logits":
@@ -33,7 +34,9 @@ class Logits(Sequence[Floats]):
     def __getitem__(self, index: int | slice) -> "Floats | Logits":
         if isinstance(index, slice):
             return Logits(self.vocabulary, self.addresses[index], self._kept)
-        return np.ctypeslib.as_array((ctypes.c_float * self.vocabulary).from_address(self.addresses[index]))
+        memory: Any = self._row.from_address(self.addresses[index])
+        row: Floats = np.ndarray((self.vocabulary,), np.float32, memory)
+        return row
 
 
 class Gathered:
