@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from swarmcode.dialect.hermes import HERMES
@@ -164,6 +164,8 @@ def test_endless_arguments_are_cut() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(name=st.text(max_size=20), arguments=st.text(max_size=40))
+@example(name="", arguments="</think>")
+@example(name="edit", arguments='{"text": "</tool_call>"}')
 def test_any_call_is_heard(name: str, arguments: str) -> None:
     """And read, as a call or as a fault."""
     turn = parse(HERMES, heard(piece(0, name=name, arguments=arguments)))

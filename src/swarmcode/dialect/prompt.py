@@ -122,10 +122,13 @@ def in_words(messages: Sequence[Message], tools: Sequence[Tool]) -> list[Message
     return _declared(told, tools, HERMES)
 
 
-def spelt(name: str, arguments: str) -> str:
-    """A call in words; `arguments` are JSON text, or what should be."""
+def spelt(name: str, arguments: str, *, masked: bool = False) -> str:
+    """A call in words; `arguments` are JSON text, or what should be. `masked`: nothing in it looks like a mark."""
     try:
         given = json.loads(arguments)
     except (ValueError, RecursionError):
         given = arguments
-    return f"\n<tool_call>\n{json.dumps({'name': name, 'arguments': given}, ensure_ascii=False)}\n</tool_call>"
+    said = json.dumps({"name": name, "arguments": given}, ensure_ascii=False)
+    if masked:
+        said = said.replace("<", r"\u003c")
+    return f"\n<tool_call>\n{said}\n</tool_call>"

@@ -90,7 +90,7 @@ class Heard:
         for stop in self.stop:
             self.text, found, _ = self.text.partition(stop)
             self.finish = "stop" if found else self.finish
-        calls = (spelt(name, "".join(pieces)) for _, (name, *pieces) in sorted(self._calls.items()))
+        calls = (spelt(name, "".join(pieces), masked=True) for _, (name, *pieces) in sorted(self._calls.items()))
         self.text = "".join((self.text, *calls)).encode(errors="replace").decode()
         spoke = self.text or self.thought or (self.spent and self.spent.completion_tokens)
         if not spoke:
