@@ -8,19 +8,17 @@ import asyncio
 import resource
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from engines import processes
 from engines.drive import Said, play
 from engines.outcome import Outcome
 from engines.shapes import Work
+from swarmcode.engine.sampling import Draw, Drawn, Floats, Pick, key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +66,19 @@ class Clock:
         return call
 
 
-class Script:
-    """Makes the model say just this. Implements `Constraint`."""
+class Dictation:
+    """Has the model say just this: it draws as ever, and is told what it has drawn."""
 
-    def __init__(self, answer: Sequence[int], vocabulary: int) -> None:
-        self._answer = answer
-        self._vocabulary = vocabulary
+    def __init__(self, drawer: Draw, answers: Mapping[int, Sequence[int]]) -> None:
+        self._drawer = drawer
+        self._tokens = {key(seed, place): token for seed, said in answers.items() for place, token in enumerate(said)}
 
-    def allowed(self, generated: Sequence[int]) -> NDArray[np.bool_]:
-        """The next token of the answer."""
-        mask = np.zeros(self._vocabulary, np.bool_)
-        mask[self._answer[len(generated)]] = True
-        return mask
+    def __call__(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
+        """The next tokens of the answers."""
+        found = self._drawer(rows, picks)
+        for pick, drawn in zip(picks, found, strict=True):
+            drawn.token = self._tokens.get(pick.key, drawn.token)
+        return found
 
 
 def measure(ours: Ours, work: Work) -> Outcome:
@@ -90,7 +89,9 @@ def measure(ours: Ours, work: Work) -> Outcome:
 async def _measure(ours: Ours, work: Work) -> Outcome:
     from swarmcode.engine import models
     from swarmcode.engine.batched import BatchedEngine
+    from swarmcode.engine.llama.attention import kernel
     from swarmcode.engine.llama.backend import LlamaBackend, Room
+    from swarmcode.engine.llama.drawing import Drawer
     from swarmcode.engine.llama.library import lib
     from swarmcode.engine.protocol import Request, Sampling, Segment
     from swarmcode.garbage import collect_seldom
@@ -102,23 +103,24 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
     room = Room(agents=ours.agents or shape.agents, layout=ours.layout or None, exact=False, threads=ours.threads)
     backend = LlamaBackend(replace(model, profile=profile), room, threading.Event())
     backend.ends = frozenset()
-    clock = Clock(lib)
-    if native := backend.drawer.native:
-        backend.drawer.native = clock.timed(native)
+    clock, drawer = Clock(lib), Drawer(kernel().draw, ours.threads)
+    if drawer.native:
+        drawer.native = clock.timed(drawer.native)
+    dictated = {agent: each.answer for agent, each in enumerate(work.conversations) if each.answer}
+    backend.drawer = Dictation(drawer, dictated) if dictated else drawer
     engine = BatchedEngine(backend, profile, drafting=ours.drafting)
-    sampling = Sampling(temperature=shape.temperature, max_tokens=shape.generated)
+    # Keys tell whose token is drawn, where tokens are drawn by keys.
+    sampling = Sampling(temperature=shape.temperature or float(bool(dictated)), max_tokens=shape.generated)
 
     prefilled = 0
 
     async def ask(agent: int, prompt: Sequence[int]) -> Said:
         nonlocal prefilled
         first, completion = None, None
-        answer = work.conversations[agent].answer
         request = Request(
             prompt=(Segment(tokens=tuple(prompt)),),
             sampling=sampling,
             seeds=(agent,),
-            constraint=Script(answer, backend.vocabulary) if answer else None,
         )
         with closing(engine.stream(request)) as stream:
             async for news in stream:

@@ -13,7 +13,7 @@ equal this way, and were 65 the other.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,10 @@ class Drawn:
     the logits are not."""
     top: Likeliest = ()
     """By the same measure."""
+
+
+Draw = Callable[[Sequence[Floats], Sequence[Pick]], list[Drawn]]
+"""As `draw`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from swarmcode.engine.llama.grammar import LlamaGrammar
 from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.llama.logits import Gathered
 from swarmcode.engine.models import ModelFile
-from swarmcode.engine.sampling import Drawn, Floats, Pick
+from swarmcode.engine.sampling import Draw, Drawn, Floats, Pick
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.tiles import Cost
 from swarmcode.errors import EngineLost, ModelError
@@ -70,7 +70,7 @@ class LlamaBackend:
         self._kernel = attention.kernel()
         self._kernel.take(True, True)
         self._threads = room.threads or machine.cpus()
-        self.drawer = Drawer(self._kernel.draw, self._threads)
+        self.drawer: Draw = Drawer(self._kernel.draw, self._threads)
         self._model = weights.load(model, abandoned)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
