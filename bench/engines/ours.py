@@ -89,12 +89,12 @@ def measure(ours: Ours, work: Work) -> Outcome:
 async def _measure(ours: Ours, work: Work) -> Outcome:
     from swarmcode.engine import models
     from swarmcode.engine.batched import BatchedEngine
+    from swarmcode.engine.garbage import collect_seldom
     from swarmcode.engine.llama.attention import kernel
     from swarmcode.engine.llama.backend import LlamaBackend, Room
     from swarmcode.engine.llama.drawing import Drawer
     from swarmcode.engine.llama.library import lib
     from swarmcode.engine.protocol import Request, Sampling, Segment
-    from swarmcode.garbage import collect_seldom
 
     collect_seldom()
     shape = work.shape
@@ -106,8 +106,13 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
     clock, drawer = Clock(lib), Drawer(kernel().draw, ours.threads)
     if drawer.native:
         drawer.native = clock.timed(drawer.native)
+    if backend.strider:
+        backend.strider.native = clock.timed(backend.strider.native)
     dictated = {agent: each.answer for agent, each in enumerate(work.conversations) if each.answer}
-    backend.drawer = Dictation(drawer, dictated) if dictated else drawer
+    if dictated:
+        backend.drawer, backend.strides = Dictation(drawer, dictated), False
+    else:
+        backend.drawer = drawer
     engine = BatchedEngine(backend, profile, drafting=ours.drafting)
     # Keys tell whose token is drawn, where tokens are drawn by keys.
     sampling = Sampling(temperature=shape.temperature or float(bool(dictated)), max_tokens=shape.generated)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from swarmcode.engine.backend import StepFailed
 from swarmcode.engine.cache import Change, Copy
-from swarmcode.engine.sampling import draw
+from swarmcode.engine.sampling import WORD, Drawn, Pick, draw
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.errors import ModelError
 
@@ -73,6 +74,9 @@ class ToyBackend:
         self.go = threading.Event()
         """Steps wait for it."""
         self.go.set()
+        self.strides = False
+        self.called = False
+        self._last: tuple[Step, Sequence[NDArray[np.float32]]] = Step(), ()
 
     def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
         return tuple(1 + ord(character) % (VOCABULARY - 1) for character in text)
@@ -97,11 +101,32 @@ class ToyBackend:
         if len(self.batches) - 1 in self.failing:
             raise StepFailed("the toy fails")
         self.cache.compute(step)
-        return [
+        rows = [
             self.logits(self.cache.tokens(step.seats[read.row])[: step.positions[read.row] + 1]) for read in step.reads
         ]
+        self._last = step, rows
+        return rows
 
     draw = staticmethod(draw)
+
+    def stride(self, picks: Sequence[Pick], most: int, ends: Iterable[int]) -> list[tuple[list[int], list[float]]]:
+        step, rows = self._last
+        assert len(step.tokens) == len(step.reads) == len(picks)
+        times: list[list[Drawn]] = []
+        while True:
+            found = draw(rows, picks)
+            times.append(found)
+            tokens = [each.token for each in found]
+            if len(times) == most or self.called or not set(ends).isdisjoint(tokens):
+                own = zip(*times, strict=True)
+                return [([each.token for each in drawn], [each.logprob for each in drawn]) for drawn in own]
+            positions = [position + 1 for position in step.positions]
+            step = Step(tokens=tokens, positions=positions, seats=step.seats, reads=step.reads)
+            rows = self.run(step)
+            picks = [replace(pick, key=(pick.key + 1) & WORD) for pick in picks]
+
+    def call(self, waiting: bool) -> None:
+        self.called = waiting
 
     def interrupt(self) -> None:
         self.go.set()

@@ -32,11 +32,12 @@ from swarmcode.engine.answer import Answer
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.budget import Layout
 from swarmcode.engine.cache import Change, Copy, Trim
+from swarmcode.engine.job import Job, Outcome
 from swarmcode.engine.llama.backend import LlamaBackend, Room
 from swarmcode.engine.models import ModelFile, describe, resolve
 from swarmcode.engine.protocol import Completion, Profile, Request, Sampling, Segment
 from swarmcode.engine.step import Capacity, Read, Step
-from swarmcode.engine.worker import Job, Outcome, Worker
+from swarmcode.engine.worker import Worker
 from swarmcode.errors import EngineLost
 
 T = TypeVar("T")
@@ -124,7 +125,7 @@ _ALONE: dict[object, Said] = {}
 
 def alone(toy: Callable[[Capacity], Backend], request: Request) -> Said:
     """The answers to a request that has a roomy engine to itself."""
-    key = (toy, request.prompt, request.sampling, request.seeds, request.constraint)
+    key = (toy, request.prompt, request.sampling, request.seeds, request.constraint, request.stop)
     if key not in _ALONE:
         _ALONE[key] = _asked_alone(toy, request)
     return _ALONE[key]
@@ -155,24 +156,30 @@ TAILS = st.lists(st.integers(1, 3), min_size=1, max_size=4)
 
 
 class Storm(RuleBasedStateMachine):
-    """Requests that come, run, wait, are parked, go on, are cancelled or lost with a step that fails."""
+    """Requests that come, run, wait, are parked, go on, are cancelled or lost with a step that fails. Some models
+    compute several steps where nothing has to be decided between them."""
 
     toy: Callable[[Capacity], Backend]
 
-    @initialize(capacity=ROOMS)
-    def begin(self, capacity: Capacity) -> None:
+    @initialize(capacity=ROOMS, strides=st.booleans())
+    def begin(self, capacity: Capacity, strides: bool) -> None:
         self.pen = Pen(self.toy(capacity))
+        self.pen.backend.strides = strides
 
     @rule(
         head=HEADS,
         tail=TAILS,
         most=st.integers(1, 29),
         seeds=st.lists(st.integers(0, 2), min_size=1, max_size=3),
-        constraint=st.sampled_from([None, Endless(8, 0)]),
+        bounds=st.sampled_from([{}, {"constraint": Endless(8, 0)}, {"stop": ("ab", "c")}]),
     )
-    def ask(self, head: list[int], tail: list[int], most: int, seeds: list[int], constraint: Endless | None) -> None:
+    def ask(self, head: list[int], tail: list[int], most: int, seeds: list[int], bounds: dict[str, Any]) -> None:
         prompt = (head + tail)[: self.pen.backend.capacity.context - most]
-        self.pen.add(asking(prompt, *seeds, max_tokens=most, constraint=constraint))
+        self.pen.add(asking(prompt, *seeds, max_tokens=most, **bounds))
+
+    @rule(waiting=st.booleans())
+    def call(self, waiting: bool) -> None:
+        self.pen.backend.call(waiting)
 
     @precondition(lambda self: self.pen.open)
     @rule(which=st.integers(0))
@@ -219,6 +226,28 @@ def test_in_any_storm_every_answer_is_the_one_alone(toy: Any) -> None:
             max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
+
+
+def test_what_was_computed_in_strides_is_a_prefix_like_any(toy: Any) -> None:
+    """A dozen of tokens between two plans, and the next turn of the conversation computes none of them again."""
+    room = Capacity(running=3, seats=9, cells=900, context=200, chunk=24)
+    pen = Pen(toy(room))
+    pen.backend.strides, pen.backend.ends = True, frozenset()
+    requests = [asking([1, 2, 1 + number], number, max_tokens=60) for number in range(3)]
+    for request in requests:
+        pen.add(request)
+    plans = 0
+    while not pen.worker.idle:
+        pen.worker.step()
+        plans += 1
+    assert pen.worker.steps == 60
+    assert plans < 20
+    for request, ((answer,)) in list(pen.completed()):
+        said = [*request.prompt[0].tokens, *answer.tokens]
+        number = pen.add(asking([*said, 3], 5, max_tokens=1))
+        pen.finish()
+        (again,) = pen.outcomes[number]  # type: ignore[misc]
+        assert again.usage.reused == len(said) - 1
 
 
 class Astray:

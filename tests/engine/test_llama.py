@@ -107,6 +107,34 @@ def test_batched_answers_are_those_of_one_at_a_time() -> None:
     assert len({tokens for ((tokens, *_),) in first}) > 30
 
 
+@pytest.mark.parametrize(("count", "stop"), [(1, ()), (1, ("return",)), (9, ())])
+def test_strides_say_what_single_steps_say(count: int, stop: tuple[str, ...]) -> None:
+    """To the last bit: what is computed together is the same. With far fewer rounds of Python."""
+    model = resolve("repair")
+    rounds: list[int] = []
+
+    def answered(strides: bool) -> list[Any]:
+        backend = LlamaBackend(model, Room(agents=16, exact=False), threading.Event())
+        assert backend.strides
+        backend.ends = frozenset()
+        backend.strides, plain = strides, backend.run
+        backend.run = lambda step: (rounds.append(strides), plain(step))[1]  # type: ignore[method-assign,func-returns-value]
+
+        async def main() -> list[Any]:
+            engine = BatchedEngine(backend, model.profile, drafting=False)
+            try:
+                sampling = Sampling(temperature=1.0, max_tokens=60)
+                asked = [asking(engine, n, n, constraint=None, sampling=sampling, stop=stop) for n in range(count)]
+                return [answers(each) for each in await together(engine, asked)]
+            finally:
+                await engine.close()
+
+        return asyncio.run(main())
+
+    assert answered(True) == answered(False)
+    assert stop or 3 * rounds.count(True) < rounds.count(False)
+
+
 def test_canaries_among_cancelled_requests_are_untouched() -> None:
     """While others begin, share heads and are cancelled at any moment, canaries get the answers they get alone."""
     model = resolve("repair")

@@ -16,7 +16,6 @@ from swarmcode.engine.answer import Answer
 from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.news import Feed, Post
 from swarmcode.engine.protocol import Completion, News, Profile, Request, Sampling, Segment, StreamingEngine
-from swarmcode.engine.sampling import Drawn
 from swarmcode.engine.scripted import ScriptedEngine
 from swarmcode.engine.step import Capacity
 from swarmcode.errors import EngineLost, UsageError
@@ -180,7 +179,7 @@ def test_text_is_told_once_it_is_certain(text: str, stops: list[str], seed: int)
         feed.follow([answer], completions, lambda: None)
         told = ""
         for token in range(len(pieces)):
-            answer.take(Drawn(token, -1.0))
+            answer.take(token, -1.0)
             if answer.finish:
                 completions[0] = answer.completion(Usage())
             if answer.finish or rng.random() < 0.7:

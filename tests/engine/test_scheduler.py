@@ -44,6 +44,8 @@ class Run:
     steps: list[Step] = field(default_factory=list)
     guesses: Callable[[list[int]], list[int]] | None = None
     """What is guessed that some tokens go on with."""
+    far: int = 1
+    """Tokens of each sequence that are computed at most before the scheduler is asked again."""
 
     def add(self, prompt: list[int], max_tokens: int = 4, priority: float = 0.0) -> int:
         sequence = self.scheduler.add(prompt, max_tokens=max_tokens, priority=priority)
@@ -60,7 +62,11 @@ class Run:
         self.cache.apply(step.changes)
         if step.tokens:
             self.cache.compute(step)
-            self.scheduler.commit(*self._read(step))
+            most = min(self.far, self.scheduler.ahead(step))
+            sampled, right = self._read(step)
+            if most > 1:
+                self.scheduler.went_on(self._stride(step, most, sampled, right))
+            self.scheduler.commit(sampled, right)
         if step.tokens or step.changes:
             self.steps.append(step)
         return step
@@ -92,6 +98,29 @@ class Run:
                 if token is None or len(self.answers[sequence]) == self.limits[sequence]:
                     self.open.discard(sequence)
         return sampled, dict(right)
+
+    def _stride(
+        self, step: Step, most: int, sampled: dict[int, int | None], right: dict[int, int]
+    ) -> dict[int, list[int]]:
+        """Computes the next tokens and those after them, some behind the end of an answer; what was computed."""
+        order = [sequence for read in step.reads for sequence in read.sequences]
+        further: dict[int, list[int]] = {sequence: [] for sequence in order}
+        for time in range(1, most):
+            tokens = [1 if (token := sampled[sequence]) is None else token for sequence in order]
+            positions = [position + time for position in step.positions]
+            self.cache.compute(Step(tokens=tokens, positions=positions, seats=step.seats))
+            for sequence, token, seat in zip(order, tokens, step.seats, strict=True):
+                further[sequence].append(token)
+                if sampled[sequence] is not None:
+                    held = self.cache.tokens(seat)
+                    assert held == self.prompts[sequence] + self.answers[sequence]
+                    right[sequence] = time
+                    sampled[sequence] = following(held)
+                    if (new := sampled[sequence]) is not None:
+                        self.answers[sequence].append(new)
+                    if new is None or len(self.answers[sequence]) == self.limits[sequence]:
+                        self.open.discard(sequence)
+        return further
 
     def finish(self) -> None:
         for _ in range(10_000):
@@ -173,13 +202,13 @@ def play(run: Run, events: list[tuple[Any, ...]]) -> set[int]:
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS, GUESSES)
+@given(CAPACITIES, EVENTS, GUESSES, st.integers(1, 9))
 def test_every_answer_is_the_one_it_would_be_alone(
-    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any, far: int
 ) -> None:
     """Whatever runs beside it, is cancelled, evicted or parked, each sequence ends with the answer it has alone, and
     no step ever needs more cells, seats or tokens than there are."""
-    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses, far=far)
     kept = play(run, events)
     run.finish()
     assert not run.open
@@ -188,12 +217,12 @@ def test_every_answer_is_the_one_it_would_be_alone(
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS, GUESSES)
+@given(CAPACITIES, EVENTS, GUESSES, st.integers(1, 9))
 def test_the_books_agree_with_the_cache(
-    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any, far: int
 ) -> None:
     """After everything has ended nothing runs or waits, and the cells that are counted as kept are those that are."""
-    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses, far=far)
     play(run, events)
     run.finish()
     assert (run.scheduler.running, run.scheduler.waiting) == (0, 0)
@@ -202,12 +231,12 @@ def test_the_books_agree_with_the_cache(
 
 
 @anything_goes
-@given(CAPACITIES, EVENTS, GUESSES)
+@given(CAPACITIES, EVENTS, GUESSES, st.integers(1, 9))
 def test_cancelling_everything_leaves_room_for_anything(
-    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any
+    toy_cache: Any, capacity: Capacity, events: list[tuple[Any, ...]], guesses: Any, far: int
 ) -> None:
     """Cancelled at any step, sequences hold nothing that the largest possible request would have to wait for."""
-    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses)
+    run = Run(Scheduler(capacity), toy_cache(capacity), guesses=guesses, far=far)
     play(run, events)
     for sequence in sorted(run.open):
         run.cancel(sequence)
@@ -250,6 +279,25 @@ def test_right_guesses_save_steps(toy_cache: Any) -> None:
         assert next(iter(run.answers.values())) == alone(prompt, 32)
         steps[right] = len(run.steps)
     assert steps == {0: 32, 3: 1 + 8, 15: 1 + 2}
+
+
+def test_it_goes_far_only_where_nothing_is_to_be_decided() -> None:
+    """To the nearest end, and as far as there are cells; not beside prompts, guesses, or where sums would show."""
+    scheduler = Scheduler(capacity(cells=45, chunk=32))
+    scheduler.add([1] * 10, max_tokens=9)
+    scheduler.add([2] * 5, max_tokens=30)
+    assert scheduler.ahead(scheduler.plan()) == 1  # prompts
+    scheduler.commit({0: 1, 1: 1})
+    assert scheduler.ahead(scheduler.plan()) == 8
+    scheduler.commit({0: 1, 1: 1})
+    assert scheduler.ahead(scheduler.plan({1: [2, 2]})) == 1
+    scheduler.commit({0: None, 1: 1})
+    assert scheduler.ahead(scheduler.plan()) == 45 - 12 - 8 + 1
+    exact = Scheduler(capacity(exact=True))
+    exact.add([1] * 4, max_tokens=9)
+    exact.plan()
+    exact.commit({0: 1})
+    assert exact.ahead(exact.plan()) == 1
 
 
 @pytest.mark.parametrize("changes", [{"exact": True}, {"sharing": False}])

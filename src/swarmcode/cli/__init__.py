@@ -18,8 +18,8 @@ from typer.main import get_command
 
 from swarmcode import __version__
 from swarmcode.cli import boundary, config, fix, models, runs, serve
+from swarmcode.engine.garbage import collect_seldom
 from swarmcode.errors import SwarmcodeError
-from swarmcode.garbage import collect_seldom
 
 app = typer.Typer(
     name="swarmcode",

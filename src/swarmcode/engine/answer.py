@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.engine.protocol import Completion, Constraint, Finish, Likeliest, Request, Sampling
-from swarmcode.engine.sampling import WORD, Drawn, Pick, start
+from swarmcode.engine.sampling import WORD, Pick, start
 from swarmcode.flow import Usage
 
 
@@ -37,6 +37,8 @@ class Answer:
     """As far as it is spelt."""
     _said: tuple[int, int] = (0, 0)
     """How many tokens are spelt, and in how many bytes: set when both are there."""
+    plain: bool = field(init=False)
+    """Whether a token of it is drawn by temperature, top-p and min-p alone, and nothing else is told of it."""
     _sampling: Sampling = field(init=False)
     _top: int = field(init=False)
     _start: int = field(init=False)
@@ -46,6 +48,7 @@ class Answer:
 
     def __post_init__(self) -> None:
         self._sampling, self._top = self.request.sampling, self.request.top
+        self.plain = not (self.constraints or self._top or self._sampling.top_k)
         self._start = start(self.seed) if self.request.sampling.temperature else 0
         self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
         self._names = {token: name.encode() for token, name in self.request.names.items()}
@@ -65,23 +68,36 @@ class Answer:
         key = (self._start + len(self.logprobs) + ahead) & WORD
         return Pick(row, self._sampling, key, mask, self._top)
 
-    def take(self, drawn: Drawn) -> None:
+    def take(self, token: int, logprob: float, top: Likeliest = ()) -> None:
         """Goes on by one token; afterwards `finish` says whether it has ended.
 
         A stop string may begin inside a token, so the tokens that spell it stay in `tokens`, while the text ends
         before it.
         """
-        self.logprobs.append(drawn.logprob)
+        self.logprobs.append(logprob)
         if self._top:
-            self.tops.append(drawn.top)
-        if drawn.token in self.ends:
+            self.tops.append(top)
+        if token in self.ends:
             self.complete()
             return
-        self.tokens.append(drawn.token)
+        self.tokens.append(token)
         if self._stops and self._stopped():
             self.finish = "stop"
         elif len(self.tokens) >= self._sampling.max_tokens:
             self.finish = "length"
+
+    def take_all(self, tokens: list[int], logprobs: list[float]) -> int:
+        """Goes on by tokens of which the last alone can end it, unless a stop string does. How many it has taken."""
+        if not self._stops:
+            self.logprobs += logprobs[:-1]
+            self.tokens += tokens[:-1]
+            self.take(tokens[-1], logprobs[-1])
+            return len(tokens)
+        for count, (token, logprob) in enumerate(zip(tokens, logprobs, strict=True), 1):
+            self.take(token, logprob)
+            if self.finish:
+                return count
+        return len(tokens)
 
     def complete(self) -> None:
         """Ends it: nothing follows."""

@@ -1,6 +1,6 @@
 """What a model with its KV cache can do for whoever runs requests on it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from swarmcode.engine.protocol import Constraint
@@ -62,6 +62,23 @@ class Backend(Protocol):
 
     def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
         """One token for each pick, as `sampling.draw`."""
+        ...
+
+    @property
+    def strides(self) -> bool:
+        """Whether there is `stride`."""
+        ...
+
+    def stride(self, picks: Sequence[Pick], most: int, ends: Iterable[int]) -> list[tuple[list[int], list[float]]]:
+        """Goes on behind a step that was run and had a token and a read for each of its sequences, and no more. Draws a
+        token for each, computes them, draws the next ones, and so on: `most` times at most, and not beyond a time at
+        which one of `ends` was drawn, or the logits of one were no numbers. For each of `picks` its tokens, equally
+        many, and their log-probabilities. Picks are of the first time, one for each read, with neither masks nor tops
+        nor top-k; keys are counted on. Raises as `run`."""
+        ...
+
+    def call(self, waiting: bool) -> None:
+        """Whether somebody waits for the end of a stride: it then ends soon. From any thread."""
         ...
 
     def interrupt(self) -> None:

@@ -13,9 +13,10 @@ from functools import lru_cache, partial
 
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.backend import Backend
+from swarmcode.engine.job import Job, Outcome
 from swarmcode.engine.news import Feed, Letter, Post
 from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
-from swarmcode.engine.worker import Job, Outcome, Worker
+from swarmcode.engine.worker import Worker
 from swarmcode.errors import EngineLost, UsageError
 
 _KNOWN_TEXTS = 256
@@ -150,11 +151,13 @@ class BatchedEngine:
                 job.free()
                 raise self._gone()
             self._arrived.append(job)
+            self._backend.call(True)
         asyncio.get_running_loop().call_soon(self._notify)
 
     def _withdraw(self, job: Job) -> None:
         with self._changed:
             self._withdrawn.append(job)
+            self._backend.call(True)
             self._changed.notify()
 
     def _notify(self) -> None:
@@ -178,6 +181,7 @@ class BatchedEngine:
                 return False
             arrived, self._arrived = self._arrived, []
             withdrawn, self._withdrawn = self._withdrawn, []
+            self._backend.call(False)
         for job in arrived:
             self._worker.accept(job)
         for job in withdrawn:

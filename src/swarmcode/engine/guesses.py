@@ -16,30 +16,46 @@ CROWD = 64
 that a larger crowd shares is cheap for each; looking for guesses is not."""
 
 
+PATIENCE = 8
+"""Tokens that are drawn at most before it is looked for guesses again, where there were none. What is copied is seldom
+short, so that little is lost."""
+HOPE = 0.25
+"""Trust in a guess that is not worth its time now, but may soon be: two tokens are drawn, then."""
+FAR = 64
+"""Tokens of each sequence that are drawn at most before anything else is done."""
+
+
 class Guesses:
     """A drafter for each sequence that decodes, and what a guess costs."""
 
     def __init__(self) -> None:
         self._pace = Pace()
         self._drafters: dict[int, Drafter] = {}
+        self.patience = FAR
+        """Tokens of each sequence that may be drawn before there may be a guess again."""
 
     def make(self, running: int, answers: Iterable[tuple[int, tuple[int, ...], Answer]]) -> dict[int, list[int]]:
         """Guessed tokens by sequence. `answers`: each sequence with its prompt and its answer so far; `running`: how
         many of them decode."""
+        self.patience, before = FAR, self.patience
         if not 0 < running <= CROWD or not self._pace.known:
             return {}
         none, one = self._pace.seconds(running), self._pace.seconds(running * 2)
         if one >= (1 + DEAR) * none:
             return {}
+        self.patience = min(2 * before, PATIENCE)
         found: dict[int, list[int]] = {}
         costs: dict[int, float] = {}
         for sequence, prompt, answer in answers:
             if 0 < len(answer.tokens) < answer.request.sampling.max_tokens - 1:
                 drafter = self._drafter(sequence, prompt, answer)
                 if drafter.trust:
+                    if drafter.trust >= HOPE:
+                        self.patience = min(self.patience, 2)
                     costs = costs or {count: self._pace.seconds(running * (1 + count)) for count in (0, *DEPTHS)}
                     if guess := drafter.guess(depth(drafter.trust, drafter.goes_on, costs)):
                         found[sequence] = guess
+                        self.patience = 1
         return found
 
     def learn(self, step: Step, seconds: float) -> None:

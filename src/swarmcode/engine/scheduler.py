@@ -120,6 +120,23 @@ class Scheduler:
         step.cells = partial(self._cache.held, {sequence.seat for sequence, _ in self._planned})
         return step
 
+    def ahead(self, step: Step) -> int:
+        """How many tokens each sequence of the planned step may get, one after another, before anything has to be
+        decided: 1 where the step does more than decode, or where cells run short."""
+        if not self.drafting or step.prefilled or step.drafts or not self._planned:
+            return 1
+        nearest = min(sequence.limit - len(sequence.tokens) for sequence, _ in self._planned)
+        return min(nearest, 1 + self._cache.free // len(self._planned))
+
+    def went_on(self, further: Mapping[int, list[int]]) -> None:
+        """The planned step was computed, and behind it, one after another, these tokens of its sequences: as if all had
+        been guessed."""
+        for sequence, _ in self._planned[:]:
+            tokens = further[sequence.id]
+            self._cache.promise(sequence.seat, tokens)
+            self._planned.append((sequence, len(tokens)))
+            self._drafted.append((sequence, tokens))
+
     def commit(self, sampled: Mapping[int, int | None], right: Mapping[int, int] | None = None) -> None:
         """The planned step was computed. `sampled` has the next token of each sequence in the step's reads, or None
         where the sequence has ended: what it computed stays as a prefix. `right` says of sequences with guessed tokens

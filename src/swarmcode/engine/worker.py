@@ -1,56 +1,27 @@
 """What the owner of a backend does, step by step: plan, compute, draw, tell. One thread, no event loop, no locks.
 
-Whatever goes wrong ends exactly the requests that it concerns: a step that fails, those in the step; a constraint that
-raises, or logits that are no numbers, the request that asked.
+Where nothing has to be decided between a step and the next ones, these are computed in one stride. Whatever goes wrong
+ends exactly the requests that it concerns: a step that fails, those in the step; a constraint that raises, or logits
+that are no numbers, the request that asked.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from itertools import accumulate, islice, pairwise, starmap
-from types import TracebackType
-
-import numpy as np
-from numpy.typing import NDArray
 
 from swarmcode.engine.answer import Answer
-from swarmcode.engine.backend import Backend, Grammar, StepFailed, StepInterrupted
-from swarmcode.engine.guesses import Guesses
-from swarmcode.engine.protocol import Completion, Load, Request
-from swarmcode.engine.sampling import Drawn, Floats, Pick, forced
+from swarmcode.engine.backend import Backend, StepFailed, StepInterrupted
+from swarmcode.engine.decode import Decoder, Round, Turn
+from swarmcode.engine.guesses import FAR, Guesses
+from swarmcode.engine.job import Job
+from swarmcode.engine.protocol import Load
+from swarmcode.engine.sampling import Floats
 from swarmcode.engine.scheduler import Scheduler
 from swarmcode.engine.step import Step
-from swarmcode.errors import EngineLost, ModelError, StepLost, SwarmcodeError
+from swarmcode.errors import EngineLost, StepLost, SwarmcodeError
 from swarmcode.flow import Usage
 
-Outcome = tuple[Completion, ...] | SwarmcodeError
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """A request, and who waits for its outcome."""
-
-    request: Request
-    prompt: tuple[int, ...]
-    answers: tuple[Answer, ...]
-    grammars: tuple[Grammar, ...]
-    deliver: Callable[[Outcome], None]
-    """Called once, in the owner's thread."""
-    tell: Callable[[], None] | None = None
-    """Called there after each step that an answer has gained something from, and before `deliver`."""
-    began: float = field(default_factory=time.monotonic)
-    sequences: tuple[int, ...] = ()
-    """The scheduler's, one an answer."""
-    completions: dict[int, Completion] = field(default_factory=dict)
-    """By index of the answer."""
-    fault: SwarmcodeError | None = None
-
-    def free(self) -> None:
-        """Gives back what its grammars hold. Idempotent."""
-        for grammar in self.grammars:
-            grammar.close()
+STRIDE = 0.06
+"""Seconds, about, for which nobody is told anything where nothing has to be decided."""
 
 
 class Worker:
@@ -59,12 +30,15 @@ class Worker:
     def __init__(self, backend: Backend, *, drafting: bool = True) -> None:
         self._backend = backend
         self._scheduler = Scheduler(backend.capacity)
+        self._decoder = Decoder(backend)
         self._guesses = Guesses() if drafting and self._scheduler.drafting else None
         self._drafted = self._accepted = 0
         self._owners: dict[int, tuple[Job, Answer]] = {}
         """Sequence -> its job, and its answer."""
         self._prefilled = self._reused = self._decoded = 0
         self._seconds = 0.0
+        self._step_seconds = STRIDE
+        """That the last step took of those that only decode."""
         self.steps = 0
         """Calls of the model so far."""
 
@@ -113,19 +87,27 @@ class Worker:
         step = self._scheduler.plan(self._guess())
         try:
             rows = self._backend.run(step)
+            touched, drawn = self._draw(step, rows)
         except StepFailed as failure:
             self._abandon(failure)
             return
         if step.tokens:
-            drawn = self._finish(step, rows)
-            seconds = time.monotonic() - began
-            self.steps += 1
-            self._prefilled += step.prefilled
-            self._reused += step.reused
-            self._decoded += drawn
-            self._seconds += seconds
-            if self._guesses:
-                self._guesses.learn(step, seconds)
+            self._deliver(touched, drawn)
+            self._count(step, drawn, time.monotonic() - began)
+
+    def _count(self, step: Step, drawn: Round, seconds: float) -> None:
+        self.steps += drawn.times
+        self._prefilled += step.prefilled
+        self._reused += step.reused
+        self._decoded += drawn.count
+        self._seconds += seconds
+        if step.drafts:
+            self._drafted += step.drafted
+            self._accepted += sum(drawn.right.values())
+        if not step.prefilled:
+            self._step_seconds = seconds / drawn.times
+        if self._guesses:
+            self._guesses.learn(step, seconds / drawn.times)
 
     def _guess(self) -> dict[int, list[int]]:
         if not self._guesses:
@@ -145,97 +127,28 @@ class Worker:
         self.drop(job)
         job.deliver(fault)
 
-    def _finish(self, step: Step, rows: Sequence[Floats]) -> int:
-        """Draws the next tokens, and ends what they end; how many were drawn.
-
-        Behind guessed tokens too, but only as long as they are those that are drawn: an answer is the same with
-        guesses and without.
-        """
+    def _draw(self, step: Step, rows: Sequence[Floats]) -> tuple[dict[Job, None], Round]:
+        """Whose answers are in the step, and what was drawn. Raises `StepFailed`."""
         reads = step.reads[: len(step.reads) - step.drafted]
         turns = [
             (sequence, *self._owners[sequence], row) for row, read in enumerate(reads) for sequence in read.sequences
         ]
-        free = [turn for turn in turns if not turn[2].constraints]
-        drawn = _Drawn()
-        if free:
-            self._go_on(free, step, rows, drawn)
-        if len(free) < len(turns):
-            self._go_on_within([turn for turn in turns if turn[2].constraints], step, rows, drawn)
-        self._drafted += step.drafted
-        self._accepted += sum(drawn.right.values())
-        self._deliver(dict.fromkeys(job for _, job, _, _ in turns), drawn)
-        return drawn.count
+        touched = dict.fromkeys(job for _, job, _, _ in turns)
+        far = self._far(step, turns)
+        return touched, self._decoder.stride(turns, far) if far > 1 else self._decoder.step(step, rows, turns)
 
-    def _go_on(self, turns: "Sequence[_Turn]", step: Step, rows: Sequence[Floats], drawn: "_Drawn") -> None:
-        """Of sequences that any token may follow: what comes behind their guesses is drawn at once."""
-        picks = [answer.pick(row) for _, _, answer, row in turns]
-        guessed = [turn for turn in turns if turn[0] in step.drafts] if step.drafts else []
-        behind = _behind(step) if guessed else {}
-        for sequence, _, answer, _ in guessed:
-            picks += [answer.pick(row, ahead) for ahead, row in enumerate(behind[sequence], 1)]
-        found = iter(self._backend.draw(rows, picks))
-        for (sequence, job, answer, _), each in zip(turns, found, strict=False):
-            self._take(sequence, job, answer, each, drawn)
-        for sequence, job, answer, _ in guessed:
-            draft = step.drafts[sequence]
-            for ahead, each in enumerate(islice(found, len(draft))):
-                if drawn.tokens.get(sequence) == draft[ahead] and drawn.right.get(sequence, 0) == ahead:
-                    drawn.right[sequence] = ahead + 1
-                    self._take(sequence, job, answer, each, drawn)
+    def _far(self, step: Step, turns: Sequence[Turn]) -> int:
+        """How many tokens of each sequence may be drawn before anything else is done."""
+        if not self._backend.strides or not all(answer.plain for _, _, answer, _ in turns):
+            return 1
+        patience = self._guesses.patience if self._guesses else FAR
+        return min(self._scheduler.ahead(step), patience, int(STRIDE / self._step_seconds))
 
-    def _go_on_within(self, turns: "Sequence[_Turn]", step: Step, rows: Sequence[Floats], drawn: "_Drawn") -> None:
-        """Of sequences whose constraints want to see each token before the next."""
-        ahead, behind = 0, _behind(step)
-        while turns:
-            picks: list[Pick] = []
-            picking: list[_Turn] = []
-            for turn in turns:
-                sequence, job, answer, row = turn
-                mask = self._mask(job, answer)
-                allowed = self._backend.vocabulary if mask is None else np.count_nonzero(mask)
-                if job.fault:
-                    drawn.tokens.pop(sequence, None)
-                elif not allowed:
-                    answer.complete()
-                    drawn.tokens[sequence] = None
-                elif mask is not None and allowed == 1:
-                    self._take(sequence, job, answer, forced(rows[row], mask, job.request.top), drawn)
-                else:
-                    picks.append(answer.pick(row, mask=mask))
-                    picking.append(turn)
-            if picks:
-                for (sequence, job, answer, _), each in zip(picking, self._backend.draw(rows, picks), strict=True):
-                    self._take(sequence, job, answer, each, drawn)
-            turns = [
-                (sequence, job, answer, behind[sequence][ahead])
-                for sequence, job, answer, _ in turns
-                if step.drafts.get(sequence, ())[ahead : ahead + 1] == [drawn.tokens.get(sequence)]
-            ]
-            ahead += 1
-            drawn.right |= dict.fromkeys((sequence for sequence, *_ in turns), ahead)
-
-    def _take(self, sequence: int, job: Job, answer: Answer, found: Drawn, drawn: "_Drawn") -> None:
-        """A sequence gets its next token."""
-        if not job.fault and not math.isfinite(found.logprob):
-            job.fault = ModelError("the model's logits are not numbers", "its file may be damaged: get it again")
-        if job.fault:
-            drawn.tokens.pop(sequence, None)
-            return
-        answer.take(found)
-        drawn.count += 1
-        drawn.tokens[sequence] = None if answer.finish else found.token
-
-    def _mask(self, job: Job, answer: Answer) -> NDArray[np.bool_] | None:
-        with _Blame(job):
-            mask = answer.mask()
-            if mask is not None and (mask.shape != (self._backend.vocabulary,) or mask.dtype != np.bool_):
-                raise ValueError(f"a mask {mask.shape} of {mask.dtype} for a vocabulary of {self._backend.vocabulary}")
-            return mask
-        return None
-
-    def _deliver(self, touched: Iterable[Job], drawn: "_Drawn") -> None:
+    def _deliver(self, touched: Iterable[Job], drawn: Round) -> None:
         """Tells jobs what they have gained, and ends those that have ended."""
         ended = [self._complete(sequence) for sequence, token in drawn.tokens.items() if token is None]
+        if drawn.strode:
+            self._scheduler.went_on(drawn.strode)
         self._scheduler.commit(drawn.tokens, drawn.right)
         for job in touched:
             if job.fault:
@@ -254,41 +167,3 @@ class Worker:
         usage = Usage(prefilled=cost.prefilled, reused=cost.reused, decoded=len(answer.logprobs), seconds=seconds)
         job.completions[job.answers.index(answer)] = answer.completion(usage)
         return job
-
-
-_Turn = tuple[int, Job, Answer, int]
-"""A sequence, whose it is, and the row of logits that its next token is drawn from."""
-
-
-def _behind(step: Step) -> dict[int, range]:
-    """The rows of logits behind guessed tokens, by sequence."""
-    ends = list(accumulate(map(len, step.drafts.values()), initial=len(step.reads) - step.drafted))
-    return dict(zip(step.drafts, starmap(range, pairwise(ends)), strict=True))
-
-
-@dataclass(slots=True)
-class _Drawn:
-    """What was drawn in a step."""
-
-    tokens: dict[int, int | None] = field(default_factory=dict)
-    """The last one of each sequence; None: it has ended."""
-    right: dict[int, int] = field(default_factory=dict)
-    """How many of a sequence's guesses came true before that, where any did."""
-    count: int = 0
-    """Tokens, all together."""
-
-
-class _Blame(AbstractContextManager[None]):
-    """What a caller's constraint raises is the fault of the caller's job, and of no other."""
-
-    def __init__(self, job: Job) -> None:
-        self._job = job
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._job.fault = EngineLost(f"the request's constraint failed: {error!r}", "this is a fault in swarmcode")
-        self._job.fault.__cause__ = error
-        return True

@@ -21,7 +21,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -67,6 +67,8 @@ class Kernel:
 
     draw: Native | None = None
     """`swarmcode_draw`, for `drawing.py`; it works without the rest. None: it could not be compiled."""
+    stride: Native | None = None
+    """`swarmcode_stride`, for `stride.py`; likewise."""
 
     def __bool__(self) -> bool:
         """Whether attention is ours."""
@@ -86,7 +88,7 @@ def _kernel() -> Kernel:
     except _Unusable as unusable:
         return Kernel(why_not=str(unusable))
     if lib.llama_supports_gpu_offload():
-        return Kernel(why_not="llama.cpp was built for GPUs", draw=_draw(path))
+        return replace(_functions(path), why_not="llama.cpp was built for GPUs")
     return load(path)
 
 
@@ -102,7 +104,7 @@ def load(path: Path) -> Kernel:
     found.restype, found.argtypes = ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_char_p]
     refused = ctypes.CFUNCTYPE(ctypes.c_int)(found(registry, b"swarmcode_refused"))
     take = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int)(found(registry, b"swarmcode_take"))
-    return Kernel(registry=registry, refused=refused, take=_remembered(take), draw=_draw(path))
+    return replace(_functions(path), registry=registry, refused=refused, take=_remembered(take))
 
 
 def _remembered(take: Callable[[bool, bool], None]) -> Callable[[bool, bool], None]:
@@ -117,9 +119,10 @@ def _remembered(take: Callable[[bool, bool], None]) -> Callable[[bool, bool], No
     return changed
 
 
-def _draw(path: Path) -> Native:
-    function: Native = ctypes.CDLL(str(path)).swarmcode_draw
-    return function
+def _functions(path: Path) -> Kernel:
+    """What works without ggml."""
+    plugin = ctypes.CDLL(str(path))
+    return Kernel(draw=plugin.swarmcode_draw, stride=plugin.swarmcode_stride)
 
 
 def _built() -> Path:

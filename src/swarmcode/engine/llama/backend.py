@@ -22,7 +22,7 @@ Not covered: llama.cpp aborts the process where its own invariants break, and no
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ from swarmcode.engine.llama.drawing import Drawer
 from swarmcode.engine.llama.grammar import LlamaGrammar
 from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.llama.logits import Gathered
+from swarmcode.engine.llama.stride import Strider
 from swarmcode.engine.models import ModelFile
 from swarmcode.engine.sampling import Draw, Drawn, Floats, Pick
 from swarmcode.engine.step import Capacity, Step
@@ -104,6 +105,10 @@ class LlamaBackend:
         cost = Cost.of(model.size, model.cell_bytes) if cpu and not ours else None
         self._cells = self._laid(_Memory(lib.llama_get_memory(self._context)), cost)
         self._batch = Batch(self.capacity.chunk + 1)
+        self.strider: Strider | None = None
+        if self._kernel.stride and self._layout == "unified" and not cost:
+            self.strider = Strider(self._kernel.stride, self._context, self._batch, self.vocabulary, self._threads)
+        self.strides = bool(self.strider)
 
     def _open(self, threads: int) -> bool:
         """Opens the context; whether our attention is used. Raises `ModelError`."""
@@ -201,6 +206,19 @@ class LlamaBackend:
 
     def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
         return self.drawer(rows, picks)
+
+    def stride(self, picks: Sequence[Pick], most: int, ends: Iterable[int]) -> list[tuple[list[int], list[float]]]:
+        assert self.strider
+        try:
+            return self.strider(picks, most, ends)
+        except StepFailed as failure:
+            if self._interrupted.value:
+                raise StepInterrupted("the engine was closed") from failure
+            raise
+
+    def call(self, waiting: bool) -> None:
+        if self.strider:
+            self.strider.called[0] = b"!" if waiting else b"\0"
 
     def interrupt(self) -> None:
         self._interrupted[0] = b"!"

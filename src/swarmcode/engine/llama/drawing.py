@@ -7,18 +7,20 @@ For a hundred sequences numpy takes a tenth to a quarter of what a small model c
 import ctypes
 from array import array
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from swarmcode.engine.llama.logits import Logits
 from swarmcode.engine.sampling import Drawn, Floats, Pick, draw
 
-Native = Callable[..., None]
-"""`swarmcode_draw` of `native/draw.cpp`."""
+Native = Callable[..., Any]
+"""A function of `native/draw.cpp`."""
 
 
 class Drawer:
     """Draws in `threads` threads; without compiled code by numpy."""
 
     def __init__(self, native: Native | None, threads: int) -> None:
+        """`native`: `swarmcode_draw`."""
         self.native = native
         self._threads = threads
 
@@ -37,17 +39,26 @@ class Drawer:
 
     def _compiled(self, native: Native, logits: Logits, picks: Sequence[Pick]) -> list[Drawn]:
         count, addresses = len(picks), logits.addresses
-        rows = array("Q", [addresses[pick.row] for pick in picks])
-        keys = array("Q", [pick.key for pick in picks])
-        rules = array("f")
-        for pick in picks:
-            sampling = pick.sampling
-            rules.extend((sampling.temperature, sampling.top_p, sampling.min_p))
+        rows, rules, keys = array("Q", [addresses[pick.row] for pick in picks]), rules_of(picks), keys_of(picks)
         tokens, logprobs = array("i", bytes(4 * count)), array("f", bytes(4 * count))
-        given, taken = (_at(rows), _at(rules), _at(keys)), (_at(tokens), _at(logprobs))
-        native(count, *given, logits.vocabulary, self._threads, *taken)
+        native(count, at(rows), at(rules), at(keys), logits.vocabulary, self._threads, at(tokens), at(logprobs))
         return list(map(Drawn, tokens, logprobs))
 
 
-def _at(numbers: "array[int] | array[float]") -> ctypes.c_void_p:
+def rules_of(picks: Sequence[Pick]) -> "array[float]":
+    """As the compiled code wants them."""
+    found = array("f")
+    for pick in picks:
+        sampling = pick.sampling
+        found.extend((sampling.temperature, sampling.top_p, sampling.min_p))
+    return found
+
+
+def keys_of(picks: Sequence[Pick]) -> "array[int]":
+    """As the compiled code wants them."""
+    return array("Q", [pick.key for pick in picks])
+
+
+def at(numbers: "array[int] | array[float]") -> ctypes.c_void_p:
+    """Where they are."""
     return ctypes.c_void_p(numbers.buffer_info()[0])

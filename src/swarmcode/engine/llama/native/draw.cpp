@@ -3,6 +3,8 @@
 
 #include "vectors.h"
 
+#include <llama.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -137,16 +139,55 @@ std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule,
     return {token, float(std::min(double(row[token]) - whole, 0.0))};
 }
 
+// One token for each row of logits.
+void draw(int count, const float * const * rows, const Rule * rules, const uint64_t * keys, int vocabulary, int threads,
+          int32_t * tokens, float * logprobs) {
+    if (int64_t(count) * vocabulary < SMALL) threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+    for (int pick = 0; pick < count; pick++) {
+        const auto [token, logprob] = drawn(rows[pick], vocabulary, rules[pick], shuffled(keys[pick] + GOLDEN));
+        tokens[pick] = token, logprobs[pick] = logprob;
+    }
+}
+
 }  // namespace
 
 // For each of `count` rows of logits: a token by its rule and its key, and its log-probability.
 extern "C" __attribute__((visibility("default"))) void swarmcode_draw(
         int count, const float * const * rows, const Rule * rules, const uint64_t * keys, int vocabulary, int threads,
         int32_t * tokens, float * logprobs) {
-    if (int64_t(count) * vocabulary < SMALL) threads = 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
-    for (int pick = 0; pick < count; pick++) {
-        const auto [token, logprob] = drawn(rows[pick], vocabulary, rules[pick], shuffled(keys[pick] + GOLDEN));
-        tokens[pick] = token, logprobs[pick] = logprob;
+    draw(count, rows, rules, keys, vocabulary, threads, tokens, logprobs);
+}
+
+// What llama.cpp gives us: its functions, its context, and the batch that was computed last, a token and a row of logits
+// for each sequence.
+struct Model {
+    int32_t (*decode)(llama_context *, llama_batch);
+    float * (*logits)(llama_context *);
+    llama_context * context;
+    llama_batch batch;
+    int vocabulary;
+};
+
+// Draws a token for each sequence, and computes it, and draws the next one, `most` times at most: until something calls
+// by `*called`, or one of the `ends` is drawn, or what is no number. Tokens and log-probabilities of a time are side by
+// side. Gives how many times it has drawn; negative where llama.cpp failed, and then `*code` says how.
+extern "C" __attribute__((visibility("default"))) int swarmcode_stride(
+        const Model * model, const Rule * rules, uint64_t * keys, int threads, int most, const volatile char * called,
+        const int32_t * ends, int end_count, int32_t * tokens, float * logprobs, int32_t * code) {
+    const int count = model->batch.n_tokens;
+    std::vector<const float *> rows(count);
+    for (int time = 1;; time++, tokens += count, logprobs += count) {
+        const float * const logits = model->logits(model->context);
+        for (int row = 0; row < count; row++) rows[row] = logits + int64_t(row) * model->vocabulary;
+        draw(count, rows.data(), rules, keys, model->vocabulary, threads, tokens, logprobs);
+        bool last = time == most || *called;
+        for (int row = 0; row < count; row++) {
+            last = last || !std::isfinite(logprobs[row]) || std::find(ends, ends + end_count, tokens[row]) != ends + end_count;
+            keys[row]++;
+        }
+        if (last) return time;
+        for (int row = 0; row < count; row++) model->batch.token[row] = tokens[row], model->batch.pos[row]++;
+        if ((*code = model->decode(model->context, model->batch))) return -time;
     }
 }
