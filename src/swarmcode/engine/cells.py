@@ -58,7 +58,8 @@ class UnifiedCells:
         if self._cost:
             return split(Call.of(step, step.seats), step.cells(), self._cost)
         # Attention goes by tiles of neighbours: guesses belong beside the tokens that they follow.
-        return [Call.of(step, step.seats) if step.drafts else Call.whole(step)]
+        apart = step.drafts and step.seats != sorted(step.seats)
+        return [Call.of(step, step.seats) if apart else Call.whole(step)]
 
 
 class StreamCells:

@@ -19,6 +19,8 @@ that a larger crowd shares is cheap for each; looking for guesses is not."""
 PATIENCE = 8
 """Tokens that are drawn at most before it is looked for guesses again, where there were none. What is copied is seldom
 short, so that little is lost."""
+LATE = 16
+"""Tokens that an answer may still have, for which nobody begins to read its prompt."""
 HOPE = 0.25
 """Trust in a guess that is not worth its time now, but may soon be: two tokens are drawn, then."""
 FAR = 64
@@ -34,11 +36,13 @@ class Guesses:
         self.patience = FAR
         """Tokens of each sequence that may be drawn before there may be a guess again."""
 
-    def make(self, running: int, answers: Iterable[tuple[int, tuple[int, ...], Answer]]) -> dict[int, list[int]]:
+    def make(
+        self, running: int, crowd: int, answers: Iterable[tuple[int, tuple[int, ...], Answer]]
+    ) -> dict[int, list[int]]:
         """Guessed tokens by sequence. `answers`: each sequence with its prompt and its answer so far; `running`: how
-        many of them decode."""
+        many of them decode; `crowd`: how many will soon."""
         self.patience, before = FAR, self.patience
-        if not 0 < running <= CROWD or not self._pace.known:
+        if not 0 < running <= crowd <= CROWD or not self._pace.known:
             return {}
         none, one = self._pace.seconds(running), self._pace.seconds(running * 2)
         if one >= (1 + DEAR) * none:
@@ -47,7 +51,8 @@ class Guesses:
         found: dict[int, list[int]] = {}
         costs: dict[int, float] = {}
         for sequence, prompt, answer in answers:
-            if 0 < len(answer.tokens) < answer.request.sampling.max_tokens - 1:
+            left = answer.request.sampling.max_tokens - len(answer.tokens)
+            if answer.tokens and left > (1 if sequence in self._drafters else LATE):
                 drafter = self._drafter(sequence, prompt, answer)
                 if drafter.trust:
                     if drafter.trust >= HOPE:

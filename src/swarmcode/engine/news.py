@@ -186,8 +186,8 @@ class Feed:
             await self._arrived.wait()
 
     def _news(self) -> tuple[News, ...]:
-        found = (told.news(self._completions.get(told.index)) for told in self._told)
-        return tuple(news for news in found if news)
+        found = [told.news(self._completions.get(told.index)) for told in self._told]
+        return tuple([news for news in found if news])
 
 
 class _Told:

@@ -67,6 +67,11 @@ class Scheduler:
         return len(self._sequences.running)
 
     @property
+    def crowd(self) -> int:
+        """Sequences that run, or will as soon as their prompts are computed."""
+        return min(self.running + self.waiting, self.capacity.running)
+
+    @property
     def cells(self) -> int:
         """Cells that are taken, by running sequences and by prefixes that are kept."""
         return self._cache.taken

@@ -113,7 +113,7 @@ class Worker:
         if not self._guesses:
             return {}
         answers = ((sequence, job.prompt, answer) for sequence, (job, answer) in self._owners.items())
-        return self._guesses.make(self._scheduler.running, answers)
+        return self._guesses.make(self._scheduler.running, self._scheduler.crowd, answers)
 
     def _abandon(self, failure: StepFailed) -> None:
         lost = [self._owners[sequence][0] for sequence in self._scheduler.abandon()]
