@@ -79,9 +79,9 @@ class Endless:
 class Pen:
     """A worker on a backend, and what came of each of its jobs."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, drafting: bool = True) -> None:
         self.backend = backend
-        self.worker = Worker(backend)
+        self.worker = Worker(backend, drafting=drafting)
         self.open: dict[int, Job] = {}
         self.asked: list[Request] = []
         self.outcomes: dict[int, Outcome] = {}
@@ -231,7 +231,7 @@ def test_in_any_storm_every_answer_is_the_one_alone(toy: Any) -> None:
 def test_what_was_computed_in_strides_is_a_prefix_like_any(toy: Any) -> None:
     """A dozen of tokens between two plans, and the next turn of the conversation computes none of them again."""
     room = Capacity(running=3, seats=9, cells=900, context=200, chunk=24)
-    pen = Pen(toy(room))
+    pen = Pen(toy(room), drafting=False)
     pen.backend.strides, pen.backend.ends = True, frozenset()
     requests = [asking([1, 2, 1 + number], number, max_tokens=60) for number in range(3)]
     for request in requests:

@@ -5,16 +5,20 @@ their own event loop. If the thread itself fails, every caller gets `EngineLost`
 """
 
 import asyncio
+import struct
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 
+import numpy as np
+
 from swarmcode.engine.answer import Answer
 from swarmcode.engine.backend import Backend
 from swarmcode.engine.job import Job, Outcome
 from swarmcode.engine.news import Feed, Letter, Post
+from swarmcode.engine.prefix import packed
 from swarmcode.engine.protocol import Completion, Load, Profile, Request, Segment
 from swarmcode.engine.worker import Worker
 from swarmcode.errors import EngineLost, UsageError
@@ -128,7 +132,7 @@ class BatchedEngine:
         wanted, context = request.sampling.max_tokens, self._profile.context
         if not prompt:
             raise UsageError("the prompt is empty", "give at least one token")
-        if min(prompt) < 0 or max(prompt) >= self._profile.vocabulary:
+        if not self._known(prompt):
             raise UsageError(
                 f"the prompt has tokens that {self._profile.name} does not know",
                 f"its tokens are 0 to {self._profile.vocabulary - 1}",
@@ -142,6 +146,13 @@ class BatchedEngine:
                 f"a prompt of {len(prompt)} tokens and an answer of {wanted} do not fit the context of {context}",
                 "shorten the prompt, ask for fewer tokens, or choose a model with a longer context",
             )
+
+    def _known(self, prompt: tuple[int, ...]) -> bool:
+        try:
+            tokens = np.frombuffer(packed(prompt), np.int32)
+        except struct.error:
+            return False
+        return bool(tokens.min() >= 0 and tokens.max() < self._profile.vocabulary)
 
     def _hand_over(self, job: Job) -> None:
         """Wakes the thread only after the event loop has run every caller that is ready: requests that are made

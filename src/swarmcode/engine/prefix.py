@@ -9,8 +9,21 @@ sequence that is running, that has ended, or that is being computed at this mome
 Pure bookkeeping: the caller makes the same copies and removals in the context, in the same order.
 """
 
+import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Tokens: TypeAlias = "array[int]"
+"""Tokens as they are compared: some ten times as fast as lists."""
+
+
+def packed(tokens: Sequence[int]) -> Tokens:
+    """Tokens in that form. Raises `struct.error` where one has more than 32 bits."""
+    found = array("i")
+    found.frombytes(struct.pack(f"{len(tokens)}i", *tokens))
+    return found
 
 
 @dataclass(eq=False, slots=True)
@@ -19,7 +32,7 @@ class Run:
 
     start: int
     """Position of the first token."""
-    tokens: list[int]
+    tokens: Tokens
     parent: "Run | None"
     ready: int = 0
     """How many of the tokens have been computed; the others are promised. Only a run of one seat has promised ones."""
@@ -49,7 +62,7 @@ class PrefixTree:
     """The runs of all seats. Seats are any non-negative integers."""
 
     def __init__(self) -> None:
-        self._root = Run(start=0, tokens=[], parent=None)
+        self._root = Run(start=0, tokens=array("i"), parent=None)
         self._last: dict[int, Run] = {}
         self._tick = 0
         self._cells = 0
@@ -111,7 +124,7 @@ class PrefixTree:
         Marks what it found as wanted now.
         """
         self._tick += 1
-        wanted = list(tokens[:limit])
+        wanted = tokens[:limit] if isinstance(tokens, array) else packed(tokens[:limit])
         best, length, coming = self._root, 0, 0
         open_runs = [self._root]
         while open_runs:
@@ -181,7 +194,7 @@ class PrefixTree:
 
     def _branch(self, run: Run, seat: int) -> Run:
         """A new run, empty and the seat's own, behind the last one of the seat."""
-        branch = Run(start=run.end, tokens=[], parent=run, seats={seat})
+        branch = Run(start=run.end, tokens=array("i"), parent=run, seats={seat})
         run.children.append(branch)
         self._last[seat] = branch
         return branch
@@ -237,7 +250,7 @@ class PrefixTree:
             run = run.parent
 
 
-def _common(run: list[int], wanted: list[int], start: int) -> int:
+def _common(run: Tokens, wanted: Tokens, start: int) -> int:
     """How many tokens of `run` stand in `wanted` from `start` on, in order."""
     part = wanted[start : start + len(run)]
     if part == run:

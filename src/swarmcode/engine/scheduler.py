@@ -292,7 +292,7 @@ class Scheduler:
         key = id(sequence.twins)
         found = known.get(key)
         if found is None or found.coming - found.length < WORTH_WAITING:
-            found = known[key] = self._shareable(self._cache.match(sequence.tokens, limit))
+            found = known[key] = self._shareable(self._cache.match(sequence.twins.packed, limit))
         return found
 
     def _shareable(self, match: Match) -> Match:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+from swarmcode.engine.prefix import Tokens, packed
+
 GROWTH = 16
 """Tokens that every running sequence should be able to grow by before another is let in."""
 
@@ -19,6 +21,8 @@ class Twins:
     """Sequences with the same prompt that have not got their first token."""
 
     prompt: tuple[int, ...]
+    packed: Tokens
+    """The same."""
     members: int = 0
     source: "Member | None" = None
     """The one that completes the prompt in the step that is being planned."""
@@ -82,7 +86,9 @@ class Sequences:
     def add(self, prompt: Sequence[int], *, max_tokens: int, priority: float) -> Member:
         """A new one, which waits. As `Scheduler.add`."""
         key = tuple(prompt)
-        twins = self._twins.setdefault(key, Twins(key))
+        twins = self._twins.get(key)
+        if twins is None:
+            twins = self._twins[key] = Twins(key, packed(key))
         twins.members += 1
         member = Member(
             id=self._next,
