@@ -81,7 +81,8 @@ class Pen:
 
     def __init__(self, backend: Backend, *, drafting: bool = True) -> None:
         self.backend = backend
-        self.worker = Worker(backend, drafting=drafting)
+        # A step takes a millisecond, so that the same happens in every run.
+        self.worker = Worker(backend, drafting=drafting, clock=map((0.001).__mul__, itertools.count()).__next__)
         self.open: dict[int, Job] = {}
         self.asked: list[Request] = []
         self.outcomes: dict[int, Outcome] = {}

@@ -27,7 +27,9 @@ STRIDE = 0.06
 class Worker:
     """Runs jobs on a backend."""
 
-    def __init__(self, backend: Backend, *, drafting: bool = True) -> None:
+    def __init__(self, backend: Backend, *, drafting: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock`: seconds, by which it is decided how far to guess and to stride."""
+        self._clock = clock
         self._backend = backend
         self._scheduler = Scheduler(backend.capacity)
         self._decoder = Decoder(backend)
@@ -83,7 +85,7 @@ class Worker:
 
     def step(self) -> None:
         """Computes one step, and delivers what it ends."""
-        began = time.monotonic()
+        began = self._clock()
         step = self._scheduler.plan(self._guess())
         try:
             rows = self._backend.run(step)
@@ -93,7 +95,7 @@ class Worker:
             return
         if step.tokens:
             self._deliver(touched, drawn)
-            self._count(step, drawn, time.monotonic() - began)
+            self._count(step, drawn, self._clock() - began)
 
     def _count(self, step: Step, drawn: Round, seconds: float) -> None:
         self.steps += drawn.times
@@ -142,7 +144,7 @@ class Worker:
         if not self._backend.strides or not all(answer.plain for _, _, answer, _ in turns):
             return 1
         patience = self._guesses.patience if self._guesses else FAR
-        return min(self._scheduler.ahead(step), patience, int(STRIDE / self._step_seconds))
+        return min(self._scheduler.ahead(step), patience, int(STRIDE / max(self._step_seconds, 1e-4)))
 
     def _deliver(self, touched: Iterable[Job], drawn: Round) -> None:
         """Tells jobs what they have gained, and ends those that have ended."""
