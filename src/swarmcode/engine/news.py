@@ -32,7 +32,7 @@ class Listener(Protocol):
         ...
 
 
-class Round:
+class Audience:
     """Those that listen in one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -81,24 +81,24 @@ class Round:
 
 
 class Post:
-    """The rounds of all event loops."""
+    """The audiences of all event loops."""
 
     def __init__(self) -> None:
-        self._rounds: dict[asyncio.AbstractEventLoop, Round] = {}
+        self._audiences: dict[asyncio.AbstractEventLoop, Audience] = {}
         self._lock = threading.Lock()
 
-    def round(self) -> Round:
+    def audience(self) -> Audience:
         """That of the event loop which runs."""
         loop = asyncio.get_running_loop()
         with self._lock:
-            if loop not in self._rounds:
-                self._rounds = {each: known for each, known in self._rounds.items() if not each.is_closed()}
-                self._rounds[loop] = Round(loop)
-            return self._rounds[loop]
+            if loop not in self._audiences:
+                self._audiences = {each: known for each, known in self._audiences.items() if not each.is_closed()}
+                self._audiences[loop] = Audience(loop)
+            return self._audiences[loop]
 
     def deliver(self) -> None:
-        """As `Round.deliver`, for all."""
-        for each in tuple(self._rounds.values()):
+        """As `Audience.deliver`, for all."""
+        for each in tuple(self._audiences.values()):
             each.deliver()
 
 
@@ -107,13 +107,13 @@ class Letter:
 
     def __init__(self, post: Post) -> None:
         self.outcome: asyncio.Future[tuple[Completion, ...]] = asyncio.get_running_loop().create_future()
-        self._round = post.round()
+        self._audience = post.audience()
         self._content: tuple[Completion, ...] | SwarmcodeError = ()
 
     def end(self, outcome: tuple[Completion, ...] | SwarmcodeError) -> None:
         """In the owner's thread."""
         self._content = outcome
-        self._round.add(self, urgent=True)
+        self._audience.add(self, urgent=True)
 
     def wake(self) -> None:
         """In the event loop."""
@@ -129,7 +129,7 @@ class Feed:
     """The news of one request, for the task that made it. Implements `protocol.Stream`."""
 
     def __init__(self, post: Post) -> None:
-        self._round = post.round()
+        self._audience = post.audience()
         self._arrived = asyncio.Event()
         self._due = False
         """Whether it is going to be woken."""
@@ -151,12 +151,12 @@ class Feed:
         """The answers have gained something. In the owner's thread."""
         if not self._due:
             self._due = True
-            self._round.add(self)
+            self._audience.add(self)
 
     def end(self, outcome: tuple[Completion, ...] | SwarmcodeError) -> None:
         """Nothing more will come. In the owner's thread."""
         self._outcome = outcome
-        self._round.add(self, urgent=True)
+        self._audience.add(self, urgent=True)
 
     def wake(self) -> None:
         """In the event loop."""
