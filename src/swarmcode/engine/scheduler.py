@@ -20,13 +20,13 @@ preemption by recomputation follow vLLM (https://arxiv.org/abs/2309.06180) and S
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
 
 from swarmcode.engine.cache import Cache
+from swarmcode.engine.planned import Planned
 from swarmcode.engine.prefix import Match
-from swarmcode.engine.sequences import Member, Sequences, Twins
-from swarmcode.engine.step import Capacity, Cost, Read, Step
+from swarmcode.engine.sequences import Member, Sequences
+from swarmcode.engine.step import Capacity, Cost, Step
 
 WORTH_WAITING = 16
 """Tokens: a shorter beginning that somebody else is about to compute is computed twice instead of waited for."""
@@ -45,11 +45,7 @@ class Scheduler:
         self._sequences = Sequences()
         self._growth = 0
         """Of all that run."""
-        self._planned: list[tuple[Member, int]] = []
-        self._sources: list[Twins] = []
-        """Those whose prompt is completed in the step."""
-        self._forks: list[Member] = []
-        self._drafted: list[tuple[Member, list[int]]] = []
+        self._planned = Planned(self._cache)
 
     @property
     def drafting(self) -> bool:
@@ -100,7 +96,7 @@ class Scheduler:
     def plan(self, guesses: Mapping[int, Sequence[int]] | None = None) -> Step:
         """The next step. One with tokens must be followed by `commit` or `abandon`. `guesses` are tokens that
         sequences may go on with; none are taken where computing them would change what is computed for the others."""
-        step = Step()
+        plan = self._planned = Planned(self._cache)
         running = self._sequences.running
         standing = self._standing()
         while not self._cache.room(sum(len(each.tokens) for each in running) - sum(held for _, held in standing)):
@@ -113,44 +109,30 @@ class Scheduler:
                 decoding.append(each)
             else:
                 pending.append((len(each.tokens) - ready, each))
-        self._decode(step, decoding)
+        plan.decode(decoding)
         for count, each in pending:
             if count == 1:
-                self._compute(step, each, 1)
-        self._prefill(step, [one for one in pending if one[0] > 1])
+                plan.compute(each, 1)
+        self._prefill(plan, [one for one in pending if one[0] > 1])
         if guesses and self.drafting:
-            self._draft(step, guesses)
-        assert step.tokens or not self._sequences
-        step.changes = self._cache.changes()
-        step.cells = partial(self._cache.held, {sequence.seat for sequence, _ in self._planned})
-        return step
+            self._draft(plan, guesses)
+        assert plan.step.tokens or not self._sequences
+        return plan.done()
 
-    def ahead(self, step: Step) -> int:
+    def ahead(self) -> int:
         """How many tokens each sequence of the planned step may get, one after another, before anything has to be
         decided: 1 where the step does more than decode, or where cells run short."""
-        if not self.drafting or step.prefilled or step.drafts or not self._planned:
-            return 1
-        nearest = min(sequence.limit - len(sequence.tokens) for sequence, _ in self._planned)
-        return min(nearest, 1 + self._cache.free // len(self._planned))
+        return self._planned.ahead() if self.drafting else 1
 
     def went_on(self, further: Mapping[int, list[int]]) -> None:
-        """The planned step was computed, and behind it, one after another, these tokens of its sequences: as if all had
-        been guessed."""
-        for sequence, _ in self._planned[:]:
-            tokens = further[sequence.id]
-            self._cache.promise(sequence.seat, tokens)
-            self._planned.append((sequence, len(tokens)))
-            self._drafted.append((sequence, tokens))
+        """The planned step was computed, and behind it, one after another, these tokens of its sequences."""
+        self._planned.went_on(further)
 
     def commit(self, sampled: Mapping[int, int | None], right: Mapping[int, int] | None = None) -> None:
         """The planned step was computed. `sampled` has the next token of each sequence in the step's reads, or None
         where the sequence has ended: what it computed stays as a prefix. `right` says of sequences with guessed tokens
         how many of these came true before that token, none where it says nothing."""
-        self._close_plan()
-        for sequence, guess in self._drafted:
-            sequence.tokens += guess[: (right or {}).get(sequence.id, 0)]
-            self._cache.forget(sequence.seat, len(sequence.tokens))
-        self._drafted = []
+        self._planned.computed(right or {})
         for sequence, token in zip(self._sequences.those(sampled), sampled.values(), strict=True):
             if token is not None:
                 if not sequence.answered:
@@ -161,18 +143,15 @@ class Scheduler:
 
     def abandon(self) -> tuple[int, ...]:
         """The planned step failed: the sequences in it end, and their seats are emptied. Their ids."""
-        lost = list(dict.fromkeys([*(sequence for sequence, _ in self._planned), *self._forks]))
-        for twins in self._sources:
-            twins.source = None
-        self._planned, self._forks, self._drafted, self._sources = [], [], [], []
+        lost = self._planned.failed()
         for sequence in lost:
             self._end(sequence, keep=0)
         return tuple(sequence.id for sequence in lost)
 
-    def _prefill(self, step: Step, pending: list[tuple[int, Member]]) -> None:
+    def _prefill(self, plan: Planned, pending: list[tuple[int, Member]]) -> None:
         """Has prompts computed, in order, as far as the step's budget reaches. Where the first of them takes more than
         that, a part is for those that it is enough for, the shortest first: they do not wait for long ones."""
-        budget = self.capacity.chunk - len(step.tokens)
+        budget = self.capacity.chunk - len(plan.step.tokens)
         if self._sequences.waiting:
             self._growth = sum(each.growth for each in self._sequences.running)
         long = pending[0] if pending and pending[0][0] > budget else None
@@ -181,11 +160,11 @@ class Scheduler:
             pending = sorted(pending[1:], key=itemgetter(0))
         for count, sequence in pending:
             if not long or count <= budget:
-                budget -= self._compute(step, sequence, self._piece(count, budget))
-        self._admit(step, budget, whole=bool(long))
+                budget -= plan.compute(sequence, self._piece(count, budget))
+        self._admit(plan, budget, whole=bool(long))
         if long:
             count, sequence = long
-            self._compute(step, sequence, self._piece(count, self.capacity.chunk - len(step.tokens)))
+            plan.compute(sequence, self._piece(count, self.capacity.chunk - len(plan.step.tokens)))
 
     def _piece(self, pending: int, budget: int) -> int:
         """How many of the pending tokens of a sequence are computed in a step: neither too few, nor all but too few."""
@@ -197,63 +176,19 @@ class Scheduler:
     def _standing(self) -> list[tuple[int, int]]:
         return self._cache.standing([each.seat for each in self._sequences.running])
 
-    def _decode(self, step: Step, sequences: list[Member]) -> None:
-        """Puts the tokens into the step that sequences got last."""
-        row = len(step.tokens)
-        tokens, seats = [each.tokens[-1] for each in sequences], [each.seat for each in sequences]
-        self._cache.extend(seats, tokens)
-        step.tokens += tokens
-        step.seats += seats
-        step.positions += [len(each.tokens) - 1 for each in sequences]
-        step.reads += [Read(row, [each.id]) for row, each in enumerate(sequences, row)]
-        self._planned += [(each, 1) for each in sequences]
-
-    def _compute(self, step: Step, sequence: Member, count: int) -> int:
-        """Puts the next `count` tokens of a running sequence into the step, all of which are promised."""
-        if not count:
-            return 0
-        start = self._cache.ready(sequence.seat)
-        end = start + count
-        if end == len(sequence.tokens):
-            if not sequence.answered:
-                sequence.twins.source, sequence.twins.read = sequence, len(step.reads)
-                self._sources.append(sequence.twins)
-            step.reads.append(Read(len(step.tokens) + count - 1, [sequence.id]))
-        step.tokens.extend(sequence.tokens[start:end])
-        step.positions.extend(range(start, end))
-        step.seats.extend([sequence.seat] * count)
-        step.prefilled += 0 if count == 1 and sequence.answered else count
-        self._planned.append((sequence, count))
-        return count
-
-    def _draft(self, step: Step, guesses: Mapping[int, Sequence[int]]) -> None:
+    def _draft(self, plan: Planned, guesses: Mapping[int, Sequence[int]]) -> None:
         """Has guessed tokens computed, as many as fit, behind the last ones of sequences that decode in this step."""
-        for sequence, count in self._planned[:]:
-            guess = guesses.get(sequence.id)
-            decodes = sequence.answered and self._cache.ready(sequence.seat) + count == len(sequence.tokens)
-            if not guess or not decodes:
-                continue
+        for sequence in plan.decoding():
             room = min(
-                self.capacity.chunk - len(step.tokens),
-                self.capacity.reads - len(step.reads),
+                self.capacity.chunk - len(plan.step.tokens),
+                self.capacity.reads - len(plan.step.reads),
                 self._cache.free,
                 sequence.limit - len(sequence.tokens) - 1,
             )
-            taken = list(guess[: max(0, room)])
-            if not taken:
-                continue
-            start = len(sequence.tokens)
-            self._cache.promise(sequence.seat, taken)
-            self._planned.append((sequence, len(taken)))
-            self._drafted.append((sequence, taken))
-            step.drafts[sequence.id] = taken
-            step.drafted += len(taken)
-            step.reads += [Read(len(step.tokens) + place, [sequence.id]) for place in range(len(taken))]
-            step.tokens += taken
-            step.positions += range(start, start + len(taken))
-            step.seats += [sequence.seat] * len(taken)
+            if taken := list(guesses.get(sequence.id, ())[: max(0, room)]):
+                plan.guess(sequence, taken)
 
-    def _admit(self, step: Step, budget: int, *, whole: bool) -> None:
+    def _admit(self, plan: Planned, budget: int, *, whole: bool) -> None:
         """Lets waiting sequences in, in order, as far as seats, cells and the step's budget reach; where `whole`, those
         alone whose prompts it is enough for."""
         matches: dict[int, Match] = {}
@@ -262,7 +197,7 @@ class Scheduler:
         while index < len(waiting) and len(running) < self.capacity.running:
             sequence = waiting[index]
             if self._is_twin(sequence):
-                admitted = self._fork(step, sequence)
+                admitted = self._fork(plan, sequence)
                 if not admitted:
                     return
             elif budget < 2 * self._least - 1:  # too little for a piece, whatever it leaves
@@ -275,9 +210,9 @@ class Scheduler:
                 if admitted and not self._start(sequence, match):
                     return
                 if admitted:
-                    step.reused += match.length
+                    plan.step.reused += match.length
                     piece = self._piece(len(sequence.tokens) - match.length, budget)
-                    budget -= self._compute(step, sequence, piece)
+                    budget -= plan.compute(sequence, piece)
             index += not admitted
 
     def _is_twin(self, sequence: Member) -> bool:
@@ -320,7 +255,7 @@ class Scheduler:
         self._cache.promise(sequence.seat, sequence.tokens[match.length :])
         return True
 
-    def _fork(self, step: Step, sequence: Member) -> bool:
+    def _fork(self, plan: Planned, sequence: Member) -> bool:
         """Gives a twin an empty seat, and the logits of the one that is being computed; False where cells are short."""
         source = sequence.twins.source
         assert source
@@ -328,9 +263,8 @@ class Scheduler:
             return False
         self._seat(sequence, self._cache.reserve(source.seat))
         sequence.reused += sequence.prompt
-        step.reused += sequence.prompt
-        step.reads[sequence.twins.read].sequences.append(sequence.id)
-        self._forks.append(sequence)
+        plan.step.reused += sequence.prompt
+        plan.fork(sequence)
         return True
 
     def _headroom(self, sequence: Member) -> int:
@@ -344,15 +278,6 @@ class Scheduler:
     def _park(self, sequence: Member) -> None:
         self._cache.retire(sequence.seat, len(sequence.tokens))
         self._sequences.park(sequence)
-
-    def _close_plan(self) -> None:
-        self._cache.computed([(sequence.seat, count) for sequence, count in self._planned])
-        for twin in self._forks:
-            assert twin.twins.source
-            self._cache.fork(twin.twins.source.seat, twin.seat, twin.prompt)
-        for twins in self._sources:
-            twins.source = None
-        self._planned, self._forks, self._sources = [], [], []
 
     def _end(self, sequence: Member, keep: int) -> None:
         self._sequences.end(sequence)

@@ -136,15 +136,15 @@ class Worker:
             (sequence, *self._owners[sequence], row) for row, read in enumerate(reads) for sequence in read.sequences
         ]
         touched = dict.fromkeys(job for _, job, _, _ in turns)
-        far = self._far(step, turns)
+        far = self._far(turns)
         return touched, self._decoder.stride(turns, far) if far > 1 else self._decoder.step(step, rows, turns)
 
-    def _far(self, step: Step, turns: Sequence[Turn]) -> int:
+    def _far(self, turns: Sequence[Turn]) -> int:
         """How many tokens of each sequence may be drawn before anything else is done."""
         if not self._backend.strides or not all(answer.plain for _, _, answer, _ in turns):
             return 1
         patience = self._guesses.patience if self._guesses else FAR
-        return min(self._scheduler.ahead(step), patience, int(STRIDE / max(self._step_seconds, 1e-4)))
+        return min(self._scheduler.ahead(), patience, int(STRIDE / max(self._step_seconds, 1e-4)))
 
     def _deliver(self, touched: Iterable[Job], drawn: Round) -> None:
         """Tells jobs what they have gained, and ends those that have ended."""
