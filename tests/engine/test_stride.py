@@ -107,9 +107,9 @@ def test_it_draws_what_is_drawn_step_by_step(model: Model) -> None:
 
 
 def test_it_ends_where_one_of_them_may(model: Model) -> None:
-    """With an end token, which is told and not computed."""
+    """With an end token, which is told and not computed. Ends that the model has no tokens for are none."""
     right = step_by_step(model, 12)
-    found = strider(model)(picks(), 12, ends=(right[1][4], VOCABULARY + 1))
+    found = strider(model)(picks(), 12, ends=(right[1][4], VOCABULARY, 1 << 40, -1))
     times = next(time for time in range(12) if right[1][4] in [own[time] for own in right]) + 1
     assert [tokens for tokens, _ in found] == [own[:times] for own in right]
     assert len(model.computed) == times - 1

@@ -10,12 +10,9 @@ from swarmcode.engine.step import Step
 DEAR = 0.9
 """Where a token more for every sequence takes so much of what a step takes, or more, nobody looks for guesses: only a
 text that repeats itself without end would pay."""
-
 CROWD = 64
 """Sequences that decode at once, at most, for which there are guesses. So many gained a fifth to two fifths. A step
 that a larger crowd shares is cheap for each; looking for guesses is not."""
-
-
 PATIENCE = 8
 """Tokens that are drawn at most before anybody looks for guesses again, where there were none: two at first. What is
 copied is seldom short. In 317 edits, what is missed costs less than looking each time."""

@@ -12,7 +12,7 @@ from typing import Any
 from swarmcode.engine.backend import StepFailed
 from swarmcode.engine.llama.batch import Batch
 from swarmcode.engine.llama.drawing import Native, at, keys_of, rules_of
-from swarmcode.engine.llama.library import lib
+from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.sampling import Pick
 
 
@@ -51,7 +51,8 @@ class Strider:
             self._batch.struct,
             self._vocabulary,
         )
-        rules, keys, last = rules_of(picks), keys_of(picks), array("i", ends)
+        rules, keys = rules_of(picks), keys_of(picks)
+        last = array("i", [token for token in ends if 0 <= token < self._vocabulary])
         tokens, logprobs = array("i", bytes(4 * count * most)), array("f", bytes(4 * count * most))
         code = ctypes.c_int32()
         times = self.native(
@@ -68,6 +69,6 @@ class Strider:
             ctypes.byref(code),
         )
         if times < 0:
-            raise StepFailed(f"llama_decode gave {code.value} for {count} tokens")
+            raise StepFailed(f"llama_decode gave {code.value} for {count} tokens: {LOG.complaint()}")
         drawn, likely = tokens[: times * count].tolist(), logprobs[: times * count].tolist()
         return [(drawn[place::count], likely[place::count]) for place in range(count)]
