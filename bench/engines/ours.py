@@ -8,17 +8,17 @@ import asyncio
 import resource
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from engines import processes
+from engines.dictation import Dictation
 from engines.drive import Said, play
 from engines.outcome import Outcome
 from engines.shapes import Work
-from swarmcode.engine.sampling import Draw, Drawn, Floats, Pick, key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +65,16 @@ class Clock:
 
         return call
 
+    def untimed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """For what is called within those: its seconds are not counted."""
 
-class Dictation:
-    """Has the model say just this: it draws as ever, and is told what it has drawn."""
+        def call(*arguments: Any) -> Any:
+            began = time.perf_counter()
+            found = function(*arguments)
+            self.seconds -= time.perf_counter() - began
+            return found
 
-    def __init__(self, drawer: Draw, answers: Mapping[int, Sequence[int]]) -> None:
-        self._drawer = drawer
-        self._tokens = {key(seed, place): token for seed, said in answers.items() for place, token in enumerate(said)}
-
-    def __call__(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
-        """The next tokens of the answers."""
-        found = self._drawer(rows, picks)
-        for pick, drawn in zip(picks, found, strict=True):
-            drawn.token = self._tokens.get(pick.key, drawn.token)
-        return found
+        return call
 
 
 def measure(ours: Ours, work: Work) -> Outcome:
@@ -108,11 +104,13 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
         drawer.native = clock.timed(drawer.native)
     if backend.strider:
         backend.strider.native = clock.timed(backend.strider.native)
+    backend.drawer = drawer
     dictated = {agent: each.answer for agent, each in enumerate(work.conversations) if each.answer}
     if dictated:
-        backend.drawer, backend.strides = Dictation(drawer, dictated), False
-    else:
-        backend.drawer = drawer
+        dictation = Dictation(dictated)
+        backend.drawer = dictation.drawer(drawer)
+        if backend.strider:
+            dictation.lead(backend.strider, clock.untimed)
     engine = BatchedEngine(backend, profile, drafting=ours.drafting)
     # Keys tell whose token is drawn, where tokens are drawn by keys.
     sampling = Sampling(temperature=shape.temperature or float(bool(dictated)), max_tokens=shape.generated)
@@ -132,6 +130,7 @@ async def _measure(ours: Ours, work: Work) -> Outcome:
                 first = first or time.perf_counter()
                 completion = news[-1].completion
         assert completion
+        assert agent not in dictated or completion.tokens == dictated[agent], "it was not said as dictated"
         prefilled += completion.usage.prefilled
         return Said(tokens=completion.tokens, count=len(completion.tokens), first=first)
 

@@ -2,16 +2,17 @@
 
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from swarmcode.engine.backend import StepFailed
-from swarmcode.engine.cache import Change, Copy
-from swarmcode.engine.sampling import WORD, Drawn, Pick, draw
-from swarmcode.engine.step import Capacity, Step
+from swarmcode.engine.backend import Bounds, Going, StepFailed, Strode
+from swarmcode.engine.cache import Change, Copy, Trim
+from swarmcode.engine.draft import Drafter
+from swarmcode.engine.sampling import WORD, draw
+from swarmcode.engine.step import Capacity, Read, Step
 from swarmcode.errors import ModelError
 
 VOCABULARY = 8
@@ -76,7 +77,6 @@ class ToyBackend:
         self.go.set()
         self.strides = False
         self.called = False
-        self._last: tuple[Step, Sequence[NDArray[np.float32]]] = Step(), ()
 
     def tokenize(self, text: str, special: bool) -> tuple[int, ...]:
         return tuple(1 + ord(character) % (VOCABULARY - 1) for character in text)
@@ -101,29 +101,40 @@ class ToyBackend:
         if len(self.batches) - 1 in self.failing:
             raise StepFailed("the toy fails")
         self.cache.compute(step)
-        rows = [
+        return [
             self.logits(self.cache.tokens(step.seats[read.row])[: step.positions[read.row] + 1]) for read in step.reads
         ]
-        self._last = step, rows
-        return rows
 
     draw = staticmethod(draw)
 
-    def stride(self, picks: Sequence[Pick], most: int, ends: Iterable[int]) -> list[tuple[list[int], list[float]]]:
-        step, rows = self._last
-        assert len(step.tokens) == len(step.reads) == len(picks)
-        times: list[list[Drawn]] = []
+    drafter = Drafter
+
+    def stride(self, step: Step, going: Sequence[Going], bounds: Bounds) -> Strode:
+        """As compiled code does it; there is time for a dozen steps."""
+        assert len(step.tokens) == len(step.reads) == len(going)
+        goers = [Goer(*each) for each in zip(going, step.tokens, step.positions, step.seats, strict=True)]
+        steps: list[tuple[int, float]] = []
+        self.cache.apply(step.changes)
         while True:
-            found = draw(rows, picks)
-            times.append(found)
-            tokens = [each.token for each in found]
-            if len(times) == most or self.called or not set(ends).isdisjoint(tokens):
-                own = zip(*times, strict=True)
-                return [([each.token for each in drawn], [each.logprob for each in drawn]) for drawn in own]
-            positions = [position + 1 for position in step.positions]
-            step = Step(tokens=tokens, positions=positions, seats=step.seats, reads=step.reads)
-            rows = self.run(step)
-            picks = [replace(pick, key=(pick.key + 1) & WORD) for pick in picks]
+            batch = Step()
+            room = min(self.capacity.chunk, self.capacity.reads) - len(goers)
+            room = min(room, bounds.cells - sum(len(each.tokens) for each in goers))
+            for each in goers:
+                room -= each.put(batch, bounds, room)
+            rows = self.run(batch)
+            steps.append((len(batch.tokens), 0.001 + 0.0001 * len(batch.tokens)))
+            for each in goers:
+                each.draw(rows, bounds.ends)
+                self.cache.apply([Trim(each.seat, each.position)])
+            late = self.called or len(steps) == (12 if bounds.seconds else 1)
+            if late or any(each.over for each in goers) or sum(len(each.tokens) for each in goers) > bounds.cells:
+                return Strode(
+                    tokens=[each.tokens for each in goers],
+                    logprobs=[each.logprobs for each in goers],
+                    drafted=sum(each.drafted for each in goers),
+                    accepted=sum(each.accepted for each in goers),
+                    steps=steps,
+                )
 
     def call(self, waiting: bool) -> None:
         self.called = waiting
@@ -140,6 +151,53 @@ class ToyBackend:
         row = np.random.default_rng(seed).normal(size=VOCABULARY) * 2
         row[0] -= 2  # answers of some length
         return row.astype(np.float32)
+
+
+@dataclass
+class Goer:
+    """A sequence in a stride."""
+
+    going: Going
+    token: int
+    position: int
+    seat: int
+    row: int = 0
+    guess: list[int] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    over: bool = False
+    drafted: int = 0
+    accepted: int = 0
+
+    def put(self, batch: Step, bounds: Bounds, room: int) -> int:
+        """Its last token, and what is guessed; how much is."""
+        room = max(0, min(room, self.going.left - len(self.tokens) - 1))
+        drafter = self.going.drafter
+        self.guess = drafter.propose(bounds.costs)[:room] if drafter and bounds.costs else []
+        self.row = len(batch.tokens)
+        batch.tokens += [self.token, *self.guess]
+        batch.positions += range(self.position, self.position + 1 + len(self.guess))
+        batch.seats += [self.seat] * (1 + len(self.guess))
+        batch.reads += [Read(row, []) for row in range(self.row, len(batch.tokens))]
+        self.drafted += len(self.guess)
+        return len(self.guess)
+
+    def draw(self, rows: Sequence[NDArray[np.float32]], ends: frozenset[int]) -> None:
+        """As many tokens as were guessed right, and one."""
+        pick = self.going.pick
+        for ahead, expected in enumerate([*self.guess, None]):
+            key = (pick.key + len(self.tokens)) & WORD
+            (found,) = draw(rows, [replace(pick, row=self.row + ahead, key=key)])
+            self.tokens.append(found.token)
+            self.logprobs.append(found.logprob)
+            self.accepted += ahead > 0
+            self.over = found.token in ends or len(self.tokens) == self.going.left or not np.isfinite(found.logprob)
+            if self.over or found.token != expected:
+                break
+        self.token = found.token
+        self.position += ahead + 1
+        if self.going.drafter:
+            self.going.drafter.extend(self.tokens[-ahead - 1 :])
 
 
 class ToyGrammar:

@@ -249,10 +249,13 @@ def copying(backend: Any) -> Any:
     return backend
 
 
+@pytest.mark.parametrize("strides", [False, True])
 @pytest.mark.parametrize("copies", [False, True])
-def test_guessed_tokens_change_no_answer(toy: Any, copies: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guessed_tokens_change_no_answer(
+    toy: Any, copies: bool, strides: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever is guessed, with any sampling, constraint, stop string and likeliest tokens, answers are those that
-    they are without; and where text is copied, they take fewer steps."""
+    they are without; and where text is copied, they take fewer steps. In strides, too."""
     # How fast this machine is right now is no matter.
     monkeypatch.setattr(Pace, "seconds", lambda pace, tokens: 1 + 0.1 * tokens)
     rules = [Sampling(max_tokens=40, temperature=t, top_k=k) for t in (0.0, 0.7, 1.0) for k in (0, 3)]
@@ -277,6 +280,7 @@ def test_guessed_tokens_change_no_answer(toy: Any, copies: bool, monkeypatch: py
         return [(answers(each), [(one.tops, one.usage.decoded) for one in each]) for each in completions]
 
     one, other = (copying(toy(room)) if copies else toy(room) for _ in range(2))
+    one.strides = strides
     drafted, steps, accepted = play(one, story)
     plain, most, none = play(other, story, drafting=False)
     assert told(drafted) == told(plain)

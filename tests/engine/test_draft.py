@@ -87,8 +87,8 @@ def test_it_learns_what_changes_are_like() -> None:
     assert drafter.trust > Way.ADDED.value
 
 
-def line(fixed: float, each: float) -> dict[int, float]:
-    return {count: fixed + each * count for count in (0, *DEPTHS)}
+def line(fixed: float, each: float) -> list[float]:
+    return [fixed + each * count for count in (0, *DEPTHS)]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def line(fixed: float, each: float) -> dict[int, float]:
         (0.9, 0.0, line(1, 0.5), 1),
     ],
 )
-def test_a_guess_is_as_long_as_it_pays(first: float, further: float, costs: dict[int, float], expected: int) -> None:
+def test_a_guess_is_as_long_as_it_pays(first: float, further: float, costs: list[float], expected: int) -> None:
     """None where a token costs more than it can save."""
     assert depth(first, further, costs) == expected
 
@@ -113,7 +113,7 @@ def test_no_other_length_gives_more_tokens_for_the_time(
     costs = line(fixed + each, each)
 
     def rate(count: int) -> float:
-        return (1 + sum(first * min(further, 0.99) ** place for place in range(count))) / costs[count]
+        return (1 + sum(first * min(further, 0.99) ** place for place in range(count))) / (fixed + each + each * count)
 
     best = rate(depth(first, further, costs))
     assert all(rate(count) <= best * (1 + 1e-9) for count in (0, *DEPTHS))

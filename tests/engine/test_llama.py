@@ -135,6 +135,45 @@ def test_strides_say_what_single_steps_say(count: int, stop: tuple[str, ...]) ->
     assert stop or 3 * rounds.count(True) < rounds.count(False)
 
 
+def test_copied_text_is_guessed_in_strides() -> None:
+    """Most tokens of a passage that repeats itself are guessed right, with few rounds of Python, and they are those
+    that the model gives one at a time, but for what batches round otherwise."""
+    model = resolve("repair")
+    passage = "\n".join(SOURCE[40:52])
+
+    async def main() -> tuple[Completion, list[int], int, int]:
+        backend = LlamaBackend(model, Room(agents=4, exact=False), threading.Event())
+        backend.ends = frozenset()
+        rounds: list[int] = []
+        plain = backend.stride
+        backend.stride = lambda *given: (rounds.append(1), plain(*given))[1]  # type: ignore[method-assign,func-returns-value]
+        engine = BatchedEngine(backend, model.profile)
+        try:
+            prompt = engine.tokenize(passage + "\n" + passage[: len(passage) // 2])
+
+            async def greedy(tokens: Sequence[int], count: int) -> Completion:
+                sampling = Sampling(temperature=0.0, max_tokens=count)
+                (found,) = await engine.complete(
+                    Request(prompt=(Segment(tokens=tuple(tokens)),), sampling=sampling, seeds=(0,))
+                )
+                return found
+
+            await greedy(prompt[:9], 2)
+            said, load, steps = await greedy(prompt, 120), engine.load, engine.steps
+            behind = [await greedy([*prompt, *said.tokens[:count]], 1) for count in range(0, 120, 6)]
+        finally:
+            await engine.close()
+        assert sum(rounds) < steps
+        again = [each.tokens[0] for each in behind]
+        return said, again, load.accepted, steps
+
+    said, again, accepted, steps = asyncio.run(main())
+    assert accepted > 60
+    assert steps < 60
+    same = sum(one == other for one, other in zip(again, said.tokens[::6], strict=True))
+    assert same >= 18
+
+
 def test_canaries_among_cancelled_requests_are_untouched() -> None:
     """While others begin, share heads and are cancelled at any moment, canaries get the answers they get alone."""
     model = resolve("repair")

@@ -58,11 +58,12 @@ class Run:
         self.open.discard(sequence)
 
     def step(self) -> Step:
-        step = self.scheduler.plan(self.guess())
+        step = self.plan()
         self.cache.apply(step.changes)
         if step.tokens:
             self.cache.compute(step)
-            most = min(self.far, self.scheduler.ahead())
+            nearest = min((self.limits[each] - len(self.answers[each]) for each in self._reading(step)), default=0)
+            most = min(self.far, nearest, 1 + self.scheduler.spare() // len(step.tokens))
             sampled, right = self._read(step)
             if most > 1:
                 self.scheduler.went_on(self._stride(step, most, sampled, right))
@@ -71,10 +72,16 @@ class Run:
             self.steps.append(step)
         return step
 
-    def guess(self) -> dict[int, list[int]]:
-        if not self.guesses:
-            return {}
-        return {sequence: self.guesses(self.prompts[sequence] + self.answers[sequence]) for sequence in self.open}
+    def plan(self) -> Step:
+        """With guesses, where it does not go far."""
+        step = self.scheduler.plan()
+        if self.guesses and (self.far == 1 or self.scheduler.spare() < len(step.tokens)):
+            told = {each: self.prompts[each] + self.answers[each] for each in self.open}
+            self.scheduler.draft({each: self.guesses(tokens) for each, tokens in told.items()})
+        return step
+
+    def _reading(self, step: Step) -> list[int]:
+        return [sequence for read in step.reads for sequence in read.sequences]
 
     def _read(self, step: Step) -> tuple[dict[int, int | None], dict[int, int]]:
         """The next token of each sequence, behind those of its guessed tokens that came true, and how many did."""
@@ -103,7 +110,7 @@ class Run:
         self, step: Step, most: int, sampled: dict[int, int | None], right: dict[int, int]
     ) -> dict[int, list[int]]:
         """Computes the next tokens and those after them, some behind the end of an answer; what was computed."""
-        order = [sequence for read in step.reads for sequence in read.sequences]
+        order = self._reading(step)
         further: dict[int, list[int]] = {sequence: [] for sequence in order}
         for time in range(1, most):
             tokens = [1 if (token := sampled[sequence]) is None else token for sequence in order]
@@ -256,7 +263,7 @@ def test_a_step_that_fails_ends_its_own_sequences_only(
     kept = play(run, events)
     for _ in range(when):
         run.step()
-    step = run.scheduler.plan(run.guess())
+    step = run.plan()
     run.cache.apply(step.changes)
     lost = set(run.scheduler.abandon())
     assert lost >= {sequence for read in step.reads for sequence in read.sequences}
@@ -282,27 +289,41 @@ def test_right_guesses_save_steps(toy_cache: Any) -> None:
 
 
 def test_it_goes_far_only_where_nothing_is_to_be_decided() -> None:
-    """To the nearest end, and as far as there are cells; not beside prompts, guesses, or where sums would show."""
+    """As far as there are cells; not beside prompts, guesses, or where sums would show."""
     scheduler = Scheduler(capacity(cells=45, chunk=32))
     scheduler.add([1] * 10, max_tokens=9)
     scheduler.add([2] * 5, max_tokens=30)
     scheduler.plan()
-    assert scheduler.ahead() == 1  # prompts
+    assert scheduler.spare() == 0  # prompts
     scheduler.commit({0: 1, 1: 1})
     scheduler.plan()
-    assert scheduler.ahead() == 8
+    assert scheduler.spare() == 45 - 11 - 6
     scheduler.commit({0: 1, 1: 1})
-    scheduler.plan({1: [2, 2]})
-    assert scheduler.ahead() == 1
-    scheduler.commit({0: None, 1: 1})
     scheduler.plan()
-    assert scheduler.ahead() == 45 - 12 - 8 + 1
+    scheduler.draft({1: [2, 2]})
+    assert scheduler.spare() == 0
     exact = Scheduler(capacity(exact=True))
     exact.add([1] * 4, max_tokens=9)
     exact.plan()
     exact.commit({0: 1})
     exact.plan()
-    assert exact.ahead() == 1
+    assert exact.spare() == 0
+
+
+def test_cold_prefixes_do_not_keep_it_from_going_far(toy_cache: Any) -> None:
+    """A cache that is full of them makes room for some tokens of all that decode, as many as they may still get."""
+    room = capacity(cells=80, context=40)
+    run = Run(Scheduler(room), toy_cache(room))
+    for number in range(2):
+        run.add([number] * 36, 1)
+        run.finish()
+    assert run.cache.cells == 72
+    prompt = next([n, 1, n] for n in range(99) if len(alone([n, 1, n], 30)) == 30)
+    run.add(prompt, 30)
+    run.step()
+    assert 80 - run.cache.cells < 16
+    run.scheduler.plan()
+    assert run.scheduler.spare() >= 16
 
 
 @pytest.mark.parametrize("changes", [{"exact": True}, {"sharing": False}])

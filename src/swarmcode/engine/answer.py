@@ -53,6 +53,11 @@ class Answer:
         self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
         self._names = {token: name.encode() for token, name in self.request.names.items()}
 
+    @property
+    def left(self) -> int:
+        """Tokens that it may still have."""
+        return self._sampling.max_tokens - len(self.tokens)
+
     def mask(self) -> NDArray[np.bool_] | None:
         """Which tokens may come next; None: all."""
         found: NDArray[np.bool_] | None = None

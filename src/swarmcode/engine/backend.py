@@ -1,8 +1,11 @@
 """What a model with its KV cache can do for whoever runs requests on it."""
 
-from collections.abc import Iterable, Sequence
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from swarmcode.engine.draft import Drafting
 from swarmcode.engine.protocol import Constraint
 from swarmcode.engine.sampling import Drawn, Floats, Pick
 from swarmcode.engine.step import Capacity, Step
@@ -22,6 +25,46 @@ class Grammar(Constraint, Protocol):
     def close(self) -> None:
         """Frees it. Idempotent."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A sequence that decodes."""
+
+    pick: Pick
+    """Of its next token, from a read of the step; with neither mask nor tops nor top-k. The key is counted on."""
+    left: int
+    """Tokens that it may still get, at least one."""
+    drafter: Drafting | None
+    """Of the backend's own. It is told of what is drawn. None: nothing is guessed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How far a stride goes."""
+
+    seconds: float
+    """After which the model is computed no more."""
+    cells: int
+    """That are free, beside those for the step."""
+    ends: frozenset[int]
+    """Tokens behind which it does not go on."""
+    costs: "array[float] | None" = None
+    """As `Drafting.propose` wants them; None: nothing is guessed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strode:
+    """What came of a stride. Of each sequence all tokens but the last one are in the cache now."""
+
+    tokens: list[list[int]]
+    """Of each sequence, at least one."""
+    logprobs: list[list[float]]
+    drafted: int
+    accepted: int
+    """Tokens that were guessed, and those that came true."""
+    steps: list[tuple[int, float]]
+    """How many tokens the model computed, and in how many seconds, each time."""
 
 
 class Backend(Protocol):
@@ -69,12 +112,15 @@ class Backend(Protocol):
         """Whether there is `stride`."""
         ...
 
-    def stride(self, picks: Sequence[Pick], most: int, ends: Iterable[int]) -> list[tuple[list[int], list[float]]]:
-        """Goes on behind a step that was run and had a token and a read for each of its sequences, and no more. Draws a
-        token for each, computes them, draws the next ones, and so on: `most` times at most, and not beyond a time at
-        which one of `ends` was drawn, or the logits of one were no numbers. For each of `picks` its tokens, equally
-        many, and their log-probabilities. Picks are of the first time, one for each read, with neither masks nor tops
-        nor top-k; keys are counted on. Raises as `run`."""
+    def stride(self, step: Step, going: Sequence[Going], bounds: Bounds) -> Strode:
+        """Runs a step with a token and a read for each of its sequences, `going` in their order, and no more, together
+        with what is guessed to follow. Then draws tokens for each, computes the last of them, with further guesses, and
+        so on: until somebody calls, time or cells are up, or one of the sequences has ended or has logits that are no
+        numbers. Raises as `run`."""
+        ...
+
+    def drafter(self, prompt: Sequence[int]) -> Drafting:
+        """Guesses for a sequence that begins so."""
         ...
 
     def call(self, waiting: bool) -> None:

@@ -5,7 +5,7 @@ that it belongs to, and of no other.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import accumulate, islice, pairwise, starmap
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swarmcode.engine.answer import Answer
-from swarmcode.engine.backend import Backend
+from swarmcode.engine.backend import Backend, Bounds, Going
+from swarmcode.engine.draft import Drafting
 from swarmcode.engine.job import Job
 from swarmcode.engine.sampling import Drawn, Floats, Pick, forced
 from swarmcode.engine.step import Step
@@ -27,18 +28,21 @@ Turn = tuple[int, Job, Answer, int]
 
 @dataclass(slots=True)
 class Round:
-    """What was drawn in a step, or behind it in a stride."""
+    """What was drawn in a step, or in a stride."""
 
     tokens: dict[int, int | None] = field(default_factory=dict)
     """The last one of each sequence; None: it has ended."""
     right: dict[int, int] = field(default_factory=dict)
     """How many tokens came before that, where any did: guesses that came true, or those of a stride."""
     strode: dict[int, list[int]] = field(default_factory=dict)
-    """Tokens that were computed in a stride."""
+    """Tokens that were computed in a stride, behind those of the step."""
     count: int = 0
     """Tokens drawn, all together."""
-    times: int = 1
-    """How often the model was computed."""
+    drafted: int = 0
+    accepted: int = 0
+    """Tokens that were guessed, and those that came true."""
+    steps: list[tuple[int, float]] = field(default_factory=list)
+    """As `Strode.steps`, of a stride."""
 
 
 class Decoder:
@@ -50,21 +54,25 @@ class Decoder:
     def step(self, step: Step, rows: Sequence[Floats], turns: Sequence[Turn]) -> Round:
         """One token for each turn, and one behind each of its guesses as long as these are what is drawn: an answer is
         the same with guesses and without."""
-        drawn = Round()
+        drawn = Round(drafted=step.drafted)
         free = [turn for turn in turns if not turn[2].constraints]
         if free:
             self._go_on(free, step, rows, drawn)
         if len(free) < len(turns):
             self._go_on_within([turn for turn in turns if turn[2].constraints], step, rows, drawn)
+        drawn.accepted = sum(drawn.right.values())
         return drawn
 
-    def stride(self, turns: Sequence[Turn], most: int) -> Round:
-        """Up to `most` tokens for each turn of a step that does nothing but decode, computed one after another. All
-        answers are plain."""
-        ends: frozenset[int] = frozenset().union(*(answer.ends for _, _, answer, _ in turns))
-        found = self._backend.stride([answer.pick(row) for _, _, answer, row in turns], most, ends)
-        drawn = Round(times=len(found[0][0]))
-        for (sequence, job, answer, _), (tokens, logprobs) in zip(turns, found, strict=True):
+    def stride(self, step: Step, turns: Sequence[Turn], drafters: Iterable[Drafting | None], bounds: Bounds) -> Round:
+        """Tokens for each turn of a step that does nothing but decode, as far as nothing has to be decided. All answers
+        are plain."""
+        going = [
+            Going(answer.pick(row), answer.left, drafter)
+            for (_, _, answer, row), drafter in zip(turns, drafters, strict=True)
+        ]
+        found = self._backend.stride(step, going, bounds)
+        drawn = Round(drafted=found.drafted, accepted=found.accepted, steps=found.steps)
+        for (sequence, job, answer, _), tokens, logprobs in zip(turns, found.tokens, found.logprobs, strict=True):
             drawn.strode[sequence] = tokens[:-1]
             if self._sound(job, logprobs[-1]):
                 taken = answer.take_all(tokens, logprobs)

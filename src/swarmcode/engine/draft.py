@@ -14,8 +14,9 @@ Pure.
 """
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import Enum
+from typing import Protocol
 
 DEPTHS = (31, 23, 15, 11, 7, 4, 2, 1)
 """Tokens that are guessed at once: few different numbers, so that sequences with equally many can be computed
@@ -55,8 +56,25 @@ class Way(Enum):
     """Few tokens stand there, anywhere."""
 
 
+class Drafting(Protocol):
+    """The guesses for one sequence."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the sequence, as far as it is known."""
+        ...
+
+    def extend(self, tokens: Sequence[int]) -> None:
+        """The sequence has gone on with `tokens`."""
+        ...
+
+    def propose(self, costs: "array[float]") -> list[int]:
+        """Tokens that may follow, as many as pay; none where nothing suggests any. `costs`: as `depth` wants them."""
+        ...
+
+
 class Drafter:
-    """The guesses for one sequence. It also watches those that nobody asks for, so that its trust in them is always
+    """Implements `Drafting`, by itself. It also watches those that nobody asks for, so that its trust in them is always
     that of the last tokens."""
 
     def __init__(self, prompt: Sequence[int]) -> None:
@@ -73,7 +91,7 @@ class Drafter:
 
     @property
     def length(self) -> int:
-        """Tokens of the sequence, as far as it is known."""
+        """As in `Drafting`."""
         return len(self._data) // _WIDTH
 
     @property
@@ -84,9 +102,13 @@ class Drafter:
         return self.goes_on if self._proven else self._trust[self._places[0][1]]
 
     def extend(self, tokens: Sequence[int]) -> None:
-        """The sequence has gone on with `tokens`."""
+        """As in `Drafting`."""
         for token in tokens:
             self._take(array("I", (token,)).tobytes())
+
+    def propose(self, costs: "array[float]") -> list[int]:
+        """As in `Drafting`."""
+        return self.guess(depth(self.trust, self.goes_on, costs)) if self._places else []
 
     def guess(self, count: int) -> list[int]:
         """At most `count` tokens that may follow; none where nothing suggests any."""
@@ -149,14 +171,14 @@ class Drafter:
         return place + size if place >= 0 else -1
 
 
-def depth(first: float, further: float, costs: Mapping[int, float]) -> int:
+def depth(first: float, further: float, costs: Sequence[float]) -> int:
     """How many tokens to guess so that most come out of a step for its time. The first is right with the probability
-    `first`, each that follows a right one with `further`; `costs` has what a step costs with so many of them, for none
-    and for each of `DEPTHS`."""
+    `first`, each that follows a right one with `further`; `costs` has what a step costs without any, and with each
+    number of `DEPTHS`."""
     best, most = 0, 1 / costs[0]
     further = min(further, _SUREST)
-    for count in DEPTHS if first > 0 else ():
-        rate = (1 + first * (1 - further**count) / (1 - further)) / costs[count]
+    for place, count in enumerate(DEPTHS if first > 0 else (), 1):
+        rate = (1 + first * (1 - further**count) / (1 - further)) / costs[place]
         if rate > most:
             best, most = count, rate
     return best

@@ -16,6 +16,8 @@ _MEMORY = 0.9
 _FORGOTTEN = 256
 """Steps after which a point that was not observed again is given up: a machine may have become faster since, and what
 is too dear is never tried."""
+_LOOKING = 16
+"""Steps between two looks for those."""
 _PRIOR = 8.0
 """Where one width alone is known: a step costs as much as so many tokens, whatever is in it."""
 _LEAST = 0.1
@@ -55,12 +57,19 @@ class Pace:
             seconds = min(seconds, _OUTLIER * self.seconds(tokens))
         self._steps += 1
         size = tokens.bit_length()
-        point = self._points.setdefault(size, _Point(tokens, seconds, self._steps))
+        point = self._points.get(size)
+        if point is None:
+            point = self._points[size] = _Point(tokens, seconds, self._steps)
+            self._draw()
         point.tokens += (1 - _MEMORY) * (tokens - point.tokens)
         point.seconds += (1 - _MEMORY) * (seconds - point.seconds)
         point.step = self._steps
-        self._points = {key: each for key, each in self._points.items() if each.step > self._steps - _FORGOTTEN}
-        self._curve = sorted(self._points.values(), key=_TOKENS)
+        if not self._steps % _LOOKING:
+            self._points = {key: each for key, each in self._points.items() if each.step > self._steps - _FORGOTTEN}
+            self._draw()
+
+    def _draw(self) -> None:
+        self._curve = [self._points[size] for size in sorted(self._points)]
 
     def seconds(self, tokens: int) -> float:
         """That a step with so many tokens takes, more the more there are. At least one step was observed."""

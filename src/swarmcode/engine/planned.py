@@ -75,13 +75,9 @@ class Planned:
         self.step.cells = partial(self._cache.held, {member.seat for member, _ in self._parts})
         return self.step
 
-    def ahead(self) -> int:
-        """How many tokens each of its sequences may get, one after another, until the first one ends or there are no
-        cells left; 1 where it does more than decode."""
-        if self.step.prefilled or self.step.drafts or not self._parts:
-            return 1
-        nearest = min(member.limit - len(member.tokens) for member, _ in self._parts)
-        return min(nearest, 1 + self._cache.free // len(self._parts))
+    def spare(self) -> int:
+        """Cells that are free beside those for it; 0 where it does more than decode."""
+        return 0 if self.step.prefilled or self.step.drafts else self._cache.free
 
     def went_on(self, further: Mapping[int, list[int]]) -> None:
         """These tokens of its sequences were computed behind it, one after another: as if all had been guessed."""

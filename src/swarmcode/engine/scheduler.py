@@ -25,7 +25,7 @@ from operator import itemgetter
 from swarmcode.engine.cache import Cache
 from swarmcode.engine.planned import Planned
 from swarmcode.engine.prefix import Match
-from swarmcode.engine.sequences import Member, Sequences
+from swarmcode.engine.sequences import GROWTH, Member, Sequences
 from swarmcode.engine.step import Capacity, Cost, Step
 
 WORTH_WAITING = 16
@@ -93,9 +93,8 @@ class Scheduler:
         for found in self._sequences.those(sequences):
             self._end(found, keep=found.prompt)
 
-    def plan(self, guesses: Mapping[int, Sequence[int]] | None = None) -> Step:
-        """The next step. One with tokens must be followed by `commit` or `abandon`. `guesses` are tokens that
-        sequences may go on with; none are taken where computing them would change what is computed for the others."""
+    def plan(self) -> Step:
+        """The next step. One with tokens must be followed by `commit` or `abandon`."""
         plan = self._planned = Planned(self._cache)
         running = self._sequences.running
         standing = self._standing()
@@ -109,20 +108,26 @@ class Scheduler:
                 decoding.append(each)
             else:
                 pending.append((len(each.tokens) - ready, each))
+        if not pending and self.drafting:
+            self._make_room(decoding)
         plan.decode(decoding)
         for count, each in pending:
             if count == 1:
                 plan.compute(each, 1)
         self._prefill(plan, [one for one in pending if one[0] > 1])
-        if guesses and self.drafting:
-            self._draft(plan, guesses)
         assert plan.step.tokens or not self._sequences
         return plan.done()
 
-    def ahead(self) -> int:
-        """How many tokens each sequence of the planned step may get, one after another, before anything has to be
-        decided: 1 where the step does more than decode, or where cells run short."""
-        return self._planned.ahead() if self.drafting else 1
+    def draft(self, guesses: Mapping[int, Sequence[int]]) -> None:
+        """Has tokens that sequences may go on with computed in the planned step, as many as fit, behind the last ones;
+        none where computing them would change what is computed for the others."""
+        if guesses and self.drafting:
+            self._draft(self._planned, guesses)
+
+    def spare(self) -> int:
+        """How many cells the sequences of the planned step may take, beside those for it, before anything has to be
+        decided; 0 where it does more than decode, or where cells run short."""
+        return self._planned.spare() if self.drafting else 0
 
     def went_on(self, further: Mapping[int, list[int]]) -> None:
         """The planned step was computed, and behind it, one after another, these tokens of its sequences."""
@@ -172,6 +177,11 @@ class Scheduler:
         if piece < pending:
             piece = min(piece, pending - self._least)
         return piece if piece >= min(self._least, pending) else 0
+
+    def _make_room(self, decoding: Sequence[Member]) -> None:
+        """Has some cells free for tokens to come, if cold prefixes hold them: nobody has to decide about each token."""
+        if self._cache.free < len(decoding) * (1 + GROWTH):
+            self._cache.room(sum(1 + each.growth for each in decoding))
 
     def _standing(self) -> list[tuple[int, int]]:
         return self._cache.standing([each.seat for each in self._sequences.running])

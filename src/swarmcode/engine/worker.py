@@ -9,38 +9,35 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from swarmcode.engine.answer import Answer
-from swarmcode.engine.backend import Backend, StepFailed, StepInterrupted
+from swarmcode.engine.backend import Backend, Bounds, StepFailed, StepInterrupted
 from swarmcode.engine.decode import Decoder, Round, Turn
-from swarmcode.engine.guesses import FAR, Guesses
+from swarmcode.engine.guesses import Guesses
 from swarmcode.engine.job import Job
 from swarmcode.engine.protocol import Load
-from swarmcode.engine.sampling import Floats
 from swarmcode.engine.scheduler import Scheduler
 from swarmcode.engine.step import Step
 from swarmcode.errors import EngineLost, StepLost, SwarmcodeError
 from swarmcode.flow import Usage
 
 STRIDE = 0.06
-"""Seconds, about, for which nobody is told anything where nothing has to be decided."""
+"""Seconds for which nobody is told anything where nothing has to be decided."""
 
 
 class Worker:
     """Runs jobs on a backend."""
 
     def __init__(self, backend: Backend, *, drafting: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock`: seconds, by which it is decided how far to guess and to stride."""
+        """`clock`: seconds, by which it is decided how far to guess."""
         self._clock = clock
         self._backend = backend
         self._scheduler = Scheduler(backend.capacity)
         self._decoder = Decoder(backend)
-        self._guesses = Guesses() if drafting and self._scheduler.drafting else None
+        self._guesses = Guesses(backend.drafter) if drafting and self._scheduler.drafting else None
         self._drafted = self._accepted = 0
         self._owners: dict[int, tuple[Job, Answer]] = {}
         """Sequence -> its job, and its answer."""
         self._prefilled = self._reused = self._decoded = 0
         self._seconds = 0.0
-        self._step_seconds = STRIDE
-        """That the last step took of those that only decode."""
         self.steps = 0
         """Calls of the model so far."""
 
@@ -86,36 +83,67 @@ class Worker:
     def step(self) -> None:
         """Computes one step, and delivers what it ends."""
         began = self._clock()
-        step = self._scheduler.plan(self._guess())
+        step = self._scheduler.plan()
+        turns = [
+            (sequence, *self._owners[sequence], row)
+            for row, read in enumerate(step.reads)
+            for sequence in read.sequences
+        ]
         try:
-            rows = self._backend.run(step)
-            touched, drawn = self._draw(step, rows)
+            drawn = self._stride(step, turns) if self._strides(turns) else self._single(step, turns)
         except StepFailed as failure:
             self._abandon(failure)
             return
         if step.tokens:
-            self._deliver(touched, drawn)
+            self._deliver(dict.fromkeys(job for _, job, _, _ in turns), drawn)
             self._count(step, drawn, self._clock() - began)
 
+    def _strides(self, turns: Sequence[Turn]) -> bool:
+        """Whether nothing has to be decided between the planned step and the next ones."""
+        return (
+            self._backend.strides
+            and 0 < len(turns) <= self._scheduler.spare()
+            and all(answer.plain for _, _, answer, _ in turns)
+        )
+
+    def _stride(self, step: Step, turns: Sequence[Turn]) -> Round:
+        """Raises `StepFailed`."""
+        guesses, costs, seconds = self._guesses, None, STRIDE
+        if guesses:
+            costs = guesses.costs(self._scheduler.running, self._scheduler.crowd)
+            seconds = STRIDE if guesses.known else 0.0
+        drafters = [
+            guesses.drafter(sequence, job.prompt, answer) if guesses and costs else None
+            for sequence, job, answer, _ in turns
+        ]
+        ends: frozenset[int] = frozenset().union(*(answer.ends for _, _, answer, _ in turns))
+        bounds = Bounds(seconds=seconds, cells=self._scheduler.spare(), ends=ends, costs=costs)
+        return self._decoder.stride(step, turns, drafters, bounds)
+
+    def _single(self, step: Step, turns: Sequence[Turn]) -> Round:
+        """Raises `StepFailed`."""
+        self._guess()
+        return self._decoder.step(step, self._backend.run(step), turns)
+
+    def _guess(self) -> None:
+        """Has guessed tokens put into the planned step."""
+        if not self._guesses:
+            return
+        costs = self._guesses.costs(self._scheduler.running, self._scheduler.crowd)
+        if costs:
+            answers = ((sequence, job.prompt, answer) for sequence, (job, answer) in self._owners.items())
+            self._scheduler.draft(self._guesses.make(costs, answers))
+
     def _count(self, step: Step, drawn: Round, seconds: float) -> None:
-        self.steps += drawn.times
+        self.steps += len(drawn.steps) or 1
         self._prefilled += step.prefilled
         self._reused += step.reused
         self._decoded += drawn.count
         self._seconds += seconds
-        if step.drafts:
-            self._drafted += step.drafted
-            self._accepted += sum(drawn.right.values())
-        if not step.prefilled:
-            self._step_seconds = seconds / drawn.times
-        if self._guesses:
-            self._guesses.learn(step, seconds / drawn.times)
-
-    def _guess(self) -> dict[int, list[int]]:
-        if not self._guesses:
-            return {}
-        answers = ((sequence, job.prompt, answer) for sequence, (job, answer) in self._owners.items())
-        return self._guesses.make(self._scheduler.running, self._scheduler.crowd, answers)
+        self._drafted += drawn.drafted
+        self._accepted += drawn.accepted
+        if self._guesses and not step.prefilled:
+            self._guesses.learn(drawn.steps or [(len(step.tokens), seconds)])
 
     def _abandon(self, failure: StepFailed) -> None:
         lost = [self._owners[sequence][0] for sequence in self._scheduler.abandon()]
@@ -128,23 +156,6 @@ class Worker:
     def _fail(self, job: Job, fault: SwarmcodeError) -> None:
         self.drop(job)
         job.deliver(fault)
-
-    def _draw(self, step: Step, rows: Sequence[Floats]) -> tuple[dict[Job, None], Round]:
-        """Whose answers are in the step, and what was drawn. Raises `StepFailed`."""
-        reads = step.reads[: len(step.reads) - step.drafted]
-        turns = [
-            (sequence, *self._owners[sequence], row) for row, read in enumerate(reads) for sequence in read.sequences
-        ]
-        touched = dict.fromkeys(job for _, job, _, _ in turns)
-        far = self._far(turns)
-        return touched, self._decoder.stride(turns, far) if far > 1 else self._decoder.step(step, rows, turns)
-
-    def _far(self, turns: Sequence[Turn]) -> int:
-        """How many tokens of each sequence may be drawn before anything else is done."""
-        if not self._backend.strides or not all(answer.plain for _, _, answer, _ in turns):
-            return 1
-        patience = self._guesses.patience if self._guesses else FAR
-        return min(self._scheduler.ahead(), patience, int(STRIDE / max(self._step_seconds, 1e-4)))
 
     def _deliver(self, touched: Iterable[Job], drawn: Round) -> None:
         """Tells jobs what they have gained, and ends those that have ended."""

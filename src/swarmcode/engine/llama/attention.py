@@ -27,6 +27,8 @@ from pathlib import Path
 
 import platformdirs
 
+from swarmcode.engine.draft import Drafter, Drafting
+from swarmcode.engine.llama.drafting import NativeDrafter
 from swarmcode.engine.llama.drawing import Native
 from swarmcode.engine.llama.library import FOLDER, LOG, lib
 
@@ -38,7 +40,9 @@ PRODUCTS_FROM = 6
 Measured with 31 and 347 million weights on two cores."""
 
 _SOURCE = Path(__file__).parent / "native"
-_UNITS = ("attention.cpp", "draw.cpp", "places.cpp", "plugin.cpp", "products.cpp", "router.cpp", "rows.cpp")
+_UNITS = tuple(
+    f"{name}.cpp" for name in ("attention", "draft", "draw", "places", "plugin", "products", "router", "rows", "stride")
+)
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-fopenmp", "-fvisibility=hidden", "-w")
 _COMPILING, _PROVING = 300, 60
 """Seconds that may pass."""
@@ -69,6 +73,8 @@ class Kernel:
     """`swarmcode_draw`, for `drawing.py`; it works without the rest. None: it could not be compiled."""
     stride: Native | None = None
     """`swarmcode_stride`, for `stride.py`; likewise."""
+    drafter: Callable[[Sequence[int]], Drafting] = Drafter
+    """Likewise; by Python where it could not be compiled."""
 
     def __bool__(self) -> bool:
         """Whether attention is ours."""
@@ -122,7 +128,9 @@ def _remembered(take: Callable[[bool, bool], None]) -> Callable[[bool, bool], No
 def _functions(path: Path) -> Kernel:
     """What works without ggml."""
     plugin = ctypes.CDLL(str(path))
-    return Kernel(draw=plugin.swarmcode_draw, stride=plugin.swarmcode_stride)
+    return Kernel(
+        draw=plugin.swarmcode_draw, stride=plugin.swarmcode_stride, drafter=functools.partial(NativeDrafter, plugin)
+    )
 
 
 def _built() -> Path:

@@ -22,12 +22,12 @@ Not covered: llama.cpp aborts the process where its own invariants break, and no
 
 import ctypes
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from swarmcode.engine import budget, machine
-from swarmcode.engine.backend import StepFailed, StepInterrupted
+from swarmcode.engine.backend import Bounds, Going, StepFailed, StepInterrupted, Strode
 from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
 from swarmcode.engine.llama import attention, weights
@@ -105,10 +105,21 @@ class LlamaBackend:
         cost = Cost.of(model.size, model.cell_bytes) if cpu and not ours else None
         self._cells = self._laid(_Memory(lib.llama_get_memory(self._context)), cost)
         self._batch = Batch(self.capacity.chunk + 1)
-        self.strider: Strider | None = None
-        if self._kernel.stride and self._layout == "unified" and not cost:
-            self.strider = Strider(self._kernel.stride, self._context, self._batch, self.vocabulary, self._threads)
+        self.strider = self._strider() if self._layout == "unified" and not cost else None
         self.strides = bool(self.strider)
+        self.drafter = self._kernel.drafter
+
+    def _strider(self) -> Strider | None:
+        native, capacity = self._kernel.stride, self.capacity
+        return native and Strider(
+            native,
+            self._context,
+            self._batch,
+            vocabulary=self.vocabulary,
+            rows=min(capacity.chunk, capacity.reads),
+            products_from=attention.PRODUCTS_FROM,
+            threads=self._threads,
+        )
 
     def _open(self, threads: int) -> bool:
         """Opens the context; whether our attention is used. Raises `ModelError`."""
@@ -207,10 +218,12 @@ class LlamaBackend:
     def draw(self, rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
         return self.drawer(rows, picks)
 
-    def stride(self, picks: Sequence[Pick], most: int, ends: Iterable[int]) -> list[tuple[list[int], list[float]]]:
+    def stride(self, step: Step, going: Sequence[Going], bounds: Bounds) -> Strode:
         assert self.strider
+        (call,) = self._cells.calls(step)
+        self._batch.fill(call)
         try:
-            return self.strider(picks, most, ends)
+            return self.strider(going, bounds)
         except StepFailed as failure:
             if self._interrupted.value:
                 raise StepInterrupted("the engine was closed") from failure

@@ -1,24 +1,22 @@
 // Draws tokens from logits as `swarmcode.engine.sampling` describes and does it: top-p, min-p, temperature, then a race of
 // the tokens, of many those of the block that wins a race of blocks. What is drawn from a row depends on that row alone.
 
-#include "vectors.h"
+#include "draw.h"
 
-#include <llama.h>
+#include "vectors.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 namespace {
 
-constexpr int BLOCK = 256;              // candidates that race each other at once
-constexpr int64_t SMALL = 1 << 16;      // numbers that are not worth a second thread
-constexpr uint64_t GOLDEN = 0x9E3779B97F4A7C15, FIRST = 0xBF58476D1CE4E5B9, SECOND = 0x94D049BB133111EB;
+using drawing::Rule;
 
-struct Rule {
-    float temperature, top_p, min_p;
-};
+constexpr int BLOCK = 256;              // candidates that race each other at once
+constexpr uint64_t GOLDEN = 0x9E3779B97F4A7C15, FIRST = 0xBF58476D1CE4E5B9, SECOND = 0x94D049BB133111EB;
 
 // The tokens that may be drawn, with weights of which the largest is 1.
 struct Candidates {
@@ -119,8 +117,9 @@ int race(const Candidates & of, uint64_t key) {
     return winner;
 }
 
-// A token, and its log-probability at temperature 1; that is no number where logits are none.
-std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule, uint64_t key) {
+}  // namespace
+
+std::pair<int32_t, float> drawing::drawn(const float * row, int count, const Rule & rule, uint64_t key) {
     static thread_local Candidates of;
     of.every = true, of.count = count;
     of.weights.resize(count);
@@ -134,60 +133,17 @@ std::pair<int32_t, float> drawn(const float * row, int count, const Rule & rule,
     if (rule.temperature != 0.0f) {
         keep(rule, sum, of);
         if (rule.temperature != 1.0f) temper(row, top, 1.0f / rule.temperature, of);
-        token = of.token(race(of, key));
+        token = of.token(race(of, shuffled(key + GOLDEN)));
     }
     return {token, float(std::min(double(row[token]) - whole, 0.0))};
 }
-
-// One token for each row of logits.
-void draw(int count, const float * const * rows, const Rule * rules, const uint64_t * keys, int vocabulary, int threads,
-          int32_t * tokens, float * logprobs) {
-    if (int64_t(count) * vocabulary < SMALL) threads = 1;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
-    for (int pick = 0; pick < count; pick++) {
-        const auto [token, logprob] = drawn(rows[pick], vocabulary, rules[pick], shuffled(keys[pick] + GOLDEN));
-        tokens[pick] = token, logprobs[pick] = logprob;
-    }
-}
-
-}  // namespace
 
 // For each of `count` rows of logits: a token by its rule and its key, and its log-probability.
 extern "C" __attribute__((visibility("default"))) void swarmcode_draw(
         int count, const float * const * rows, const Rule * rules, const uint64_t * keys, int vocabulary, int threads,
         int32_t * tokens, float * logprobs) {
-    draw(count, rows, rules, keys, vocabulary, threads, tokens, logprobs);
-}
-
-// What llama.cpp gives us: its functions, its context, and the batch that was computed last, a token and a row of logits
-// for each sequence.
-struct Model {
-    int32_t (*decode)(llama_context *, llama_batch);
-    float * (*logits)(llama_context *);
-    llama_context * context;
-    llama_batch batch;
-    int vocabulary;
-};
-
-// Draws a token for each sequence, and computes it, and draws the next one, `most` times at most: until something calls
-// by `*called`, or one of the `ends` is drawn, or what is no number. Tokens and log-probabilities of a time are side by
-// side. Gives how many times it has drawn; negative where llama.cpp failed, and then `*code` says how.
-extern "C" __attribute__((visibility("default"))) int swarmcode_stride(
-        const Model * model, const Rule * rules, uint64_t * keys, int threads, int most, const volatile char * called,
-        const int32_t * ends, int end_count, int32_t * tokens, float * logprobs, int32_t * code) {
-    const int count = model->batch.n_tokens;
-    std::vector<const float *> rows(count);
-    for (int time = 1;; time++, tokens += count, logprobs += count) {
-        const float * const logits = model->logits(model->context);
-        for (int row = 0; row < count; row++) rows[row] = logits + int64_t(row) * model->vocabulary;
-        draw(count, rows.data(), rules, keys, model->vocabulary, threads, tokens, logprobs);
-        bool last = time == most || *called;
-        for (int row = 0; row < count; row++) {
-            last = last || !std::isfinite(logprobs[row]) || std::find(ends, ends + end_count, tokens[row]) != ends + end_count;
-            keys[row]++;
-        }
-        if (last) return time;
-        for (int row = 0; row < count; row++) model->batch.token[row] = tokens[row], model->batch.pos[row]++;
-        if ((*code = model->decode(model->context, model->batch))) return -time;
-    }
+    if (!drawing::worth_threads(count, vocabulary)) threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+    for (int pick = 0; pick < count; pick++)
+        std::tie(tokens[pick], logprobs[pick]) = drawing::drawn(rows[pick], vocabulary, rules[pick], keys[pick]);
 }

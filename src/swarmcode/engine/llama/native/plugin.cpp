@@ -7,19 +7,18 @@
 #include "products.h"
 #include "router.h"
 #include "rows.h"
+#include "taking.h"
 
 #include <ggml-cpu.h>
 
 #include <atomic>
 #include <cstring>
 
+thread_local Taking taking;
+
 namespace {
 
-// Whether products and what lies between them are computed here, and whether attention may round its numbers: for what
-// this thread builds and computes.
-thread_local bool taking = true, rounding = true;
-
-void take(int products, int rounds) { taking = products, rounding = rounds; }
+void take(int products, int rounds) { taking = {bool(products), bool(rounds)}; }
 
 // Whether a product was supported so far. Where none is, because of the weights or the processor, nothing is gained by
 // computing what lies between products.
@@ -61,7 +60,7 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph * graph) {
             case GGML_OP_TRANSPOSE:
                 break;
             case GGML_OP_FLASH_ATTN_EXT:
-                attention::attend(node, context(backend).sight, rounding, threads);
+                attention::attend(node, context(backend).sight, taking.rounds, threads);
                 break;
             case GGML_OP_MUL_MAT:
             case GGML_OP_MUL_MAT_ID:
@@ -116,7 +115,7 @@ ggml_backend_buffer_t device_buffer(ggml_backend_dev_t, void * from, size_t size
 }
 
 bool device_supports(ggml_backend_dev_t, const ggml_tensor * op) {
-    if (ggml_is_empty(op)) return taking && multiplies;  // of a step that nobody wants logits of: nothing is computed
+    if (ggml_is_empty(op)) return taking.products && multiplies;  // of a step that nobody wants logits of: nothing is computed
     switch (op->op) {
         case GGML_OP_NONE:
         case GGML_OP_RESHAPE:
@@ -130,11 +129,11 @@ bool device_supports(ggml_backend_dev_t, const ggml_tensor * op) {
             return false;
         case GGML_OP_MUL_MAT:
         case GGML_OP_MUL_MAT_ID:
-            if (!taking) return false;
+            if (!taking.products) return false;
             if (!products::supports(op)) return multiplies && router::supports(op);
             return multiplies = true;
         default:
-            return taking && multiplies && (rows::supports(op) || places::supports(op) || router::supports(op));
+            return taking.products && multiplies && (rows::supports(op) || places::supports(op) || router::supports(op));
     }
 }
 
