@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from swarmcode.agent.planner import Planner
-from swarmcode.engine.protocol import Engine, Request
+from swarmcode.engine.protocol import Completion, Engine, Request
 from swarmcode.engine.scripted import CHAT, ScriptedEngine
 from swarmcode.errors import EngineLost, ModelError, SuiteError, UsageError
 from swarmcode.events import BaselineMeasured, CandidateJudged, Event, Planned, SubtaskSolved, Warned
@@ -61,6 +61,7 @@ class Stage:
     files: Mapping[str, str]
     events: list[Event] = field(default_factory=list)
     engine: ScriptedEngine = field(default_factory=lambda: ScriptedEngine([]))
+    kind: type[ScriptedEngine] = ScriptedEngine
 
     def play(
         self, answer: Answer, *, profile: object = None, planner: Planner | None = None, **changes: object
@@ -73,7 +74,7 @@ class Stage:
         def script(request: Request, seed: int) -> str:
             return answer("".join(segment.text for segment in request.prompt), seed)
 
-        self.engine = ScriptedEngine(script, CHAT if profile is None else profile)  # type: ignore[arg-type]
+        self.engine = self.kind(script, CHAT if profile is None else profile)  # type: ignore[arg-type]
         return asyncio.run(self._run(repo, changes, planner))
 
     async def _run(self, repo: Path, changes: dict[str, object], planner: Planner | None) -> Report:
@@ -291,6 +292,29 @@ def test_the_time_limit_ends_in_a_report(stage: Stage) -> None:
     report = stage.play(no_plan, seconds=0.01)
     assert not report.fixed
     assert "time limit" in report.why
+
+
+class Dreamer(ScriptedEngine):
+    """Thinks for ever about taxes."""
+
+    async def complete(self, request: Request) -> tuple[Completion, ...]:
+        if "You may change: tax.py" in "".join(segment.text for segment in request.prompt):
+            await asyncio.Event().wait()
+        return await super().complete(request)
+
+
+def test_what_has_passed_is_proven_before_time_is_up(stage: Stage) -> None:
+    """One subtask never ends; the fix of the other is not lost, and only what is proven is told."""
+    stage.kind = Dreamer
+    report = stage.play(no_plan, seconds=16.0)
+    assert not report.fixed
+    assert "time limit" in report.why
+    assert report.merge is not None
+    assert report.merge.proven
+    assert set(report.merge.changes) == {"shop.py"}
+    assert report.solved
+    assert TAX in report.unsolved
+    assert report.usage.seconds < 16
 
 
 def test_a_resumed_run_judges_nothing_twice(stage: Stage, tmp_path: Path) -> None:

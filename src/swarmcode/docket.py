@@ -62,6 +62,11 @@ class Docket:
         async with self._changed:
             await self._changed.wait_for(few_left)
 
+    async def any_passed(self) -> None:
+        """Returns when some candidate has passed."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: any(self.passed.values()))
+
     async def run(self, workers: int) -> None:
         """Judges, `workers` candidates at a time, until cancelled. Raises what a trial raises."""
         async with asyncio.TaskGroup() as group:

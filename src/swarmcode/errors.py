@@ -79,3 +79,16 @@ class SandboxLost(PassingFault):
 
 class DiffError(SwarmcodeError):
     """Text that is no diff, or a diff that does not apply or leaves its scope."""
+
+
+def plainest(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error of a group that is meant for a person; else the first of all."""
+    leaves: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+        else:
+            leaves.append(error)
+    return next((error for error in leaves if isinstance(error, SwarmcodeError)), leaves[0])

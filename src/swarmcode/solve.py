@@ -1,7 +1,8 @@
 """The story: an issue becomes a baseline, suspects, a plan, attempts, verdicts, and a proven combination.
 
 Only this file knows the order of the stages. A round works on the tree as it stands; what it proves is stacked, and
-while failing tests remain and the last round brought something, another plan is made on the new ground.
+while failing tests remain and the last round brought something, another plan is made on the new ground. The end of the
+time is kept for proving what has passed by then.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from swarmcode.agent.writer import Briefing, WriterAgent
 from swarmcode.diff import is_test_file, to_candidate
 from swarmcode.docket import Docket
 from swarmcode.engine.protocol import Engine
-from swarmcode.errors import DiffError, EngineLost, ModelError, SuiteError, SwarmcodeError, UsageError
+from swarmcode.errors import DiffError, EngineLost, ModelError, SuiteError, UsageError, plainest
 from swarmcode.events import (
     BaselineMeasured,
     CandidateDropped,
@@ -31,10 +32,10 @@ from swarmcode.events import (
     Planned,
     Warned,
 )
-from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, SuiteRun, Suspect, Verdict
+from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, SuiteRun, Verdict
 from swarmcode.judge import Bench, judge, look, prove
 from swarmcode.ledger import Ledger, joined
-from swarmcode.localise.rank import Localiser
+from swarmcode.localise.suspects import foremost, suspected
 from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
@@ -46,6 +47,9 @@ from swarmcode.suite.baseline import measure
 from swarmcode.suite.detect import files_named
 from swarmcode.swarm import Hearing, swarm
 from swarmcode.tree import Tree
+
+_PROOFS, _SPARE = 3.0, 1.0
+"""Runs of the suite, and seconds, that a run keeps for its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +90,9 @@ async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit, planner: P
         async with asyncio.timeout(task.seconds):
             why = await Story(task, engine, boxes, ledger, planner).tell()
     except TimeoutError:
-        why = f"the time limit of {task.seconds:g} s was reached"
+        why = _late(task)
     except BaseExceptionGroup as group:
-        raise _plain(group) from group
+        raise plainest(group) from group
     seconds = time.monotonic() - started
     name = engine.profile.name
     return ledger.report(run=task.run, issue=task.issue, model=name, sandbox=task.sandbox, why=why, seconds=seconds)
@@ -103,9 +107,12 @@ class Story:
         self.planner = planner
         self.boxes = boxes
         self.ledger = ledger
+        self.late = False
+        """Whether a search was ended by the time that is left."""
 
     async def tell(self) -> str:
-        """Rounds, while they bring something; why it ended."""
+        """Rounds, while they bring something and there is time; why it ended."""
+        ends = asyncio.get_running_loop().time() + self.task.seconds
         while True:
             tree = self.task.snapshot.reader.stacked(self.ledger.changes)
             baseline = await self.baseline(tree)
@@ -115,14 +122,17 @@ class Story:
             bench = Bench.of(self.boxes, self.task.issue.test, baseline, self.task.limits)
             evidence = await self.localise(tree, baseline)
             plan = await self.plan(tree, baseline, evidence)
-            docket = await self.search(tree, bench, plan)
+            until = ends - self.closing(baseline)
+            docket = await self.search(tree, bench, plan, until)
             if deeper := self.deeper(plan, docket, evidence):
-                docket = await self.search(tree, bench, deeper)
+                docket = await self.search(tree, bench, deeper, until)
             await self.merge(bench, docket)
-            if len(self.ledger.accepted) == before:
-                return "nothing that was tried is accepted by the tests"
             if set(baseline.failing) <= self.ledger.turned:
                 return "every failing test passes"
+            if self.late:
+                return _late(self.task)
+            if len(self.ledger.accepted) == before:
+                return "nothing that was tried is accepted by the tests"
 
     async def baseline(self, tree: Tree) -> Baseline:
         """How the suite stands on the tree as it is now: with each merge lines move and passing tests become more."""
@@ -141,10 +151,10 @@ class Story:
 
     async def localise(self, tree: Tree, baseline: Baseline) -> Evidence:
         """Where the fault behind each failing test may be."""
-        with self.phase("localise"):
-            suspects = await asyncio.to_thread(_suspects, self.task.issue, baseline, tree)
-        self.ledger(Localised(suspects=_foremost(suspects)))
         checks = files_named(self.task.issue.test, tree.files)
+        with self.phase("localise"):
+            suspects = await asyncio.to_thread(suspected, self.task.issue.text, baseline, tree, checks)
+        self.ledger(Localised(suspects=foremost(suspects)))
         files = frozenset(path for path in tree.files - checks if not is_test_file(path) and not is_vendored(path))
         return Evidence(suspects=suspects, files=files)
 
@@ -165,7 +175,7 @@ class Story:
                 await self.planner() if self.planner else self.engine,
                 issue=self.task.issue,
                 failures=[baseline.run.tests[test] for test in baseline.failing],
-                suspects=_foremost(evidence.suspects),
+                suspects=foremost(evidence.suspects),
                 files=sorted(tree.files),
                 schema=plan_schema(),
                 seed=self.task.seed,
@@ -201,8 +211,13 @@ class Story:
         self.ledger(Planned(plan=deeper))
         return deeper
 
-    async def search(self, tree: Tree, bench: Bench, plan: Plan) -> Docket:
-        """Attempts and their verdicts, until every subtask is closed or exhausted."""
+    def closing(self, baseline: Baseline) -> float:
+        """Seconds at the end of the run that are for proving together what has passed."""
+        return min(_PROOFS * baseline.run.seconds + _SPARE, self.task.seconds / 4)
+
+    async def search(self, tree: Tree, bench: Bench, plan: Plan, until: float) -> Docket:
+        """Attempts and their verdicts, until every subtask is closed or exhausted; or, if anything has passed, `until`
+        this time of the event loop's."""
 
         async def trial(candidate: Candidate, wanted: Iterable[str]) -> Verdict:
             return await judge(bench, candidate, wanted)
@@ -230,8 +245,13 @@ class Story:
         with self.phase("swarm"):
             async with asyncio.TaskGroup() as group:
                 judging = group.create_task(docket.run(self.task.workers))
-                await swarm(plan, agent, hearing, agents=self.task.effort.agents, emit=self.ledger)
-                judging.cancel()
+                last_call = group.create_task(_last_call(docket, until))
+                agents = self.task.effort.agents
+                working = group.create_task(swarm(plan, agent, hearing, agents=agents, emit=self.ledger))
+                await asyncio.wait({working, last_call}, return_when=asyncio.FIRST_COMPLETED)
+                self.late = not working.done()
+                for task in (working, last_call, judging):
+                    task.cancel()
         return docket
 
     def agent(self, tree: Tree, bench: Bench, plan: Plan) -> Agent:
@@ -274,32 +294,11 @@ class Story:
         self.ledger(PhaseEnded(phase=phase, seconds=time.monotonic() - started))
 
 
-def _suspects(issue: Issue, baseline: Baseline, tree: Tree) -> dict[str, tuple[Suspect, ...]]:
-    """Failing test -> where its fault may be: nowhere in what the test command itself runs."""
-    localiser = Localiser(issue.text, baseline, tree)
-    checks = files_named(issue.test, tree.files)
-    ranked = {test: localiser.rank([test]) for test in baseline.failing}
-    return {test: tuple(place for place in places if place.path not in checks) for test, places in ranked.items()}
+async def _last_call(docket: Docket, until: float) -> None:
+    """Returns when a candidate has passed, at the time `until` or later."""
+    await asyncio.sleep(until - asyncio.get_running_loop().time())
+    await docket.any_passed()
 
 
-def _foremost(suspects: Mapping[str, tuple[Suspect, ...]]) -> tuple[Suspect, ...]:
-    """All suspects, each place once, most suspicious first."""
-    best: dict[tuple[str, int], Suspect] = {}
-    for suspect in (suspect for places in suspects.values() for suspect in places):
-        place = (suspect.path, suspect.start)
-        if place not in best or best[place].score < suspect.score:
-            best[place] = suspect
-    return tuple(sorted(best.values(), key=lambda suspect: -suspect.score))
-
-
-def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error of a group that is meant for a person; else the first of all."""
-    leaves: list[BaseException] = []
-    waiting: list[BaseException] = [group]
-    while waiting:
-        error = waiting.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            waiting += error.exceptions
-        else:
-            leaves.append(error)
-    return next((error for error in leaves if isinstance(error, SwarmcodeError)), leaves[0])
+def _late(task: Task) -> str:
+    return f"the time limit of {task.seconds:g} s was reached"
