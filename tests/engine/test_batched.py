@@ -259,6 +259,7 @@ def test_guessed_tokens_change_no_answer(
     # How fast this machine is right now is no matter.
     monkeypatch.setattr(Pace, "seconds", lambda pace, tokens: 1 + 0.1 * tokens)
     rules = [Sampling(max_tokens=40, temperature=t, top_k=k) for t in (0.0, 0.7, 1.0) for k in (0, 3)]
+    rules += [Sampling(max_tokens=40, repetition=0.8, frequency=-0.1), Sampling(max_tokens=40, bias=((3, 2.0),))]
     limits: list[dict[str, Any]] = [
         {},
         {"constraint": Only(0, 1, 2, 3, 5)},
@@ -269,7 +270,7 @@ def test_guessed_tokens_change_no_answer(
     ]
     prompt = [1, 2, 3, 4, 5, 6, 7, 1, 3, 5, 7, 2, 4, 6] * 3
     room = replace(ROOM, context=120, running=4)  # there are no guesses for a crowd
-    requests = [asking(prompt[: 20 + n % 9], n, n + 1, sampling=rules[n % 6], **limits[n // 6 % 6]) for n in range(36)]
+    requests = [asking(prompt[: 20 + n % 9], n, n + 1, sampling=rules[n % 8], **limits[n // 8 % 6]) for n in range(48)]
 
     async def story(engine: BatchedEngine) -> tuple[list[tuple[Completion, ...]], int, int]:
         some = await asyncio.gather(*map(engine.complete, requests))

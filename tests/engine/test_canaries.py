@@ -50,8 +50,15 @@ def said(completions: Sequence[Completion]) -> Said:
     return [(each.tokens, each.logprobs, each.finish) for each in completions]
 
 
-def asking(prompt: Sequence[int], *seeds: int, max_tokens: int, temperature: float = 1.0, **changes: Any) -> Request:
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
+def asking(
+    prompt: Sequence[int],
+    *seeds: int,
+    max_tokens: int,
+    temperature: float = 1.0,
+    frequency: float = 0.0,
+    **changes: Any,
+) -> Request:
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, frequency=frequency)
     return Request(prompt=(Segment(tokens=tuple(prompt)),), sampling=sampling, seeds=seeds, **changes)
 
 
@@ -96,7 +103,8 @@ class Pen:
             self.outcomes[number] = outcome
             del self.open[number]
 
-        answers = tuple(Answer(request, seed, self.backend.ends, self.backend.piece) for seed in request.seeds)
+        backend, prompt = self.backend, request.prompt[0].tokens
+        answers = tuple(Answer(request, seed, backend.ends, backend.piece, prompt=prompt) for seed in request.seeds)
         self.open[number] = Job(request, request.prompt[0].tokens, answers, (), deliver)
         self.worker.accept(self.open[number])
         return number
@@ -172,7 +180,7 @@ class Storm(RuleBasedStateMachine):
         tail=TAILS,
         most=st.integers(1, 29),
         seeds=st.lists(st.integers(0, 2), min_size=1, max_size=3),
-        bounds=st.sampled_from([{}, {"constraint": Endless(8, 0)}, {"stop": ("ab", "c")}]),
+        bounds=st.sampled_from([{}, {"constraint": Endless(8, 0)}, {"stop": ("ab", "c")}, {"frequency": 1.0}]),
     )
     def ask(self, head: list[int], tail: list[int], most: int, seeds: list[int], bounds: dict[str, Any]) -> None:
         prompt = (head + tail)[: self.pen.backend.capacity.context - most]

@@ -206,7 +206,17 @@ def test_an_answer_and_what_it_cost() -> None:
 
     async def story() -> None:
         async with serving(GOOD) as server, Story(server) as engine:
-            sampling = Sampling(max_tokens=9, temperature=0.5, top_p=0.9, top_k=7, min_p=0.1)
+            sampling = Sampling(
+                max_tokens=9,
+                temperature=0.5,
+                top_p=0.9,
+                top_k=7,
+                min_p=0.1,
+                repetition=1.25,
+                presence=0.5,
+                frequency=-0.5,
+                bias=((7, -100.0), (9, 2.5)),
+            )
             completion = await told(engine, text="<|system|>x", sampling=sampling, seeds=(5,), stop=("END",))
             assert (completion.text, completion.finish) == ("fine.", "stop")
             assert completion.logprobs == (-0.5, -0.25)
@@ -222,6 +232,8 @@ def test_an_answer_and_what_it_cost() -> None:
             {"role": "user", "content": "<|system|>x"},
         ]
         wanted = {"model": "tiny", "max_tokens": 9, "temperature": 0.5, "top_p": 0.9, "top_k": 7, "min_p": 0.1}
+        wanted |= {"repetition_penalty": 1.25, "presence_penalty": 0.5, "frequency_penalty": -0.5}
+        wanted |= {"logit_bias": {"7": -100.0, "9": 2.5}}
         assert wanted.items() <= body.items()
         assert (body["seed"], body["stop"], body["stream"]) == (5, ["END"], True)
         assert body["chat_template_kwargs"] == {"thinking": False, "enable_thinking": False}
@@ -229,10 +241,14 @@ def test_an_answer_and_what_it_cost() -> None:
     play(story())
 
 
+NO_LIMITS = {"top_k": -1, "min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
 @pytest.mark.parametrize(
     ("owner", "limits"),
     [
-        *((owner, {"top_k": -1, "min_p": 0.0}) for owner in ("swarmcode", "llamacpp", "vllm", "sglang")),
+        *((owner, NO_LIMITS | {"repetition_penalty": 1.0}) for owner in ("swarmcode", "vllm", "sglang")),
+        ("llamacpp", NO_LIMITS | {"repeat_penalty": 1.0}),
         *((owner, {}) for owner in ("openai", "system", "", None)),
     ],
 )
@@ -243,7 +259,7 @@ def test_no_limit_is_said_where_it_is_understood(owner: str | None, limits: dict
         async with serving(GOOD, models=listing("tiny", owned_by=owner)) as server, Story(server) as engine:
             await told(engine, sampling=Sampling(max_tokens=9))
         body = server.calls[0].body
-        assert {name: body[name] for name in ("top_k", "min_p") if name in body} == limits
+        assert {name: body[name] for name in body if name in NO_LIMITS or "penalty" in name} == limits
 
     play(story())
 

@@ -141,17 +141,34 @@ def test_what_is_asked_reaches_the_engine(serve: Any) -> None:
                 top_p=0.5,
                 max_tokens=7,
                 stop=["\n\n"],
+                frequency_penalty=0.5,
+                presence_penalty=-0.25,
+                logit_bias={"9": -100, "5": 2.5},
                 extra_body={
                     "top_k": 40,
                     "min_p": 0.125,
+                    "repetition_penalty": 1.25,
                     "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"enum": [1]}}},
                 },
             )
             await openai_client.completions.create(model="scripted", prompt="a", stop="no", seed=-3, top_p=None)
+            as_llama = {"repeat_penalty": 1.5}
+            await openai_client.completions.create(model="scripted", prompt="a", extra_body=as_llama)
 
     serve(engine, story)
-    said, silent = engine.requests
-    assert said.sampling == Sampling(temperature=0.25, top_k=40, top_p=0.5, min_p=0.125, max_tokens=7)
+    said, silent, other = engine.requests
+    assert said.sampling == Sampling(
+        temperature=0.25,
+        top_k=40,
+        top_p=0.5,
+        min_p=0.125,
+        repetition=1.25,
+        presence=-0.25,
+        frequency=0.5,
+        bias=((5, 2.5), (9, -100.0)),
+        max_tokens=7,
+    )
+    assert other.sampling.repetition == 1.5
     assert (said.stop, said.schema) == (("\n\n",), '{"enum": [1]}')
     assert engine.prompt(said.prompt) == (257, ord("a")), "a control token's spelling is that token"
     assert silent.sampling == Sampling(max_tokens=16)
@@ -197,8 +214,9 @@ def test_likeliest_tokens_are_told(serve_model: Any) -> None:
         ({"top_p": 1.5}, 400, "top_p"),
         ({"stop": ["a", ""]}, 400, "stop.1"),
         ({"logprobs": 99}, 400, "logprobs"),
-        ({"presence_penalty": 0.5}, 400, "presence_penalty"),
-        ({"logit_bias": {"5": -100}}, 400, "logit_bias"),
+        ({"presence_penalty": 2.5}, 400, "presence_penalty"),
+        ({"repetition_penalty": 0}, 400, "repetition_penalty"),
+        ({"logit_bias": {"99999": -100}}, 400, "logit_bias"),
         ({"echo": True}, 400, "echo"),
         ({"suffix": "b"}, 400, "suffix"),
         ({"best_of": 3}, 400, "best_of"),

@@ -55,10 +55,12 @@ def test_our_own_remote_engine(serve_model: Any, chat_gguf: Path) -> None:
     serve_model(describe(chat_gguf, name="tiny"), story, context=512)
 
 
-@pytest.mark.parametrize("asked", [Sampling(max_tokens=9), Sampling(top_k=3, min_p=0.25, max_tokens=9)])
+@pytest.mark.parametrize(
+    "asked", [Sampling(max_tokens=9), Sampling(top_k=3, min_p=0.25, repetition=1.5, bias=((5, -1.0),), max_tokens=9)]
+)
 def test_no_limit_is_no_limit_over_the_wire(serve: Any, asked: Sampling) -> None:
     """What an agent asks for is what is drawn by, whatever the publisher of the model recommends."""
-    recommended = Sampling(temperature=0.6, top_p=0.9, top_k=20, min_p=0.05)
+    recommended = Sampling(temperature=0.6, top_p=0.9, top_k=20, min_p=0.05, repetition=1.05, presence=0.5)
     template = "{% for m in messages %}{{ m.content }}{% endfor %}"
     profile = replace(CHAT, name="tiny", chat_template=template, sampling=recommended)
     engine = ScriptedEngine(["fine"], profile=profile)

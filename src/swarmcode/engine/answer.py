@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmcode.engine.penalties import Penalties
 from swarmcode.engine.protocol import Completion, Constraint, Finish, Likeliest, Request, Sampling
 from swarmcode.engine.sampling import WORD, Pick, start
 from swarmcode.flow import Usage
@@ -27,6 +28,8 @@ class Answer:
     """The bytes that a token stands for."""
     constraints: tuple[Constraint, ...] = ()
     """All hold."""
+    prompt: tuple[int, ...] = ()
+    """That it answers, as far as penalties are for what stands there."""
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     tops: list[Likeliest] = field(default_factory=list)
@@ -39,6 +42,9 @@ class Answer:
     """How many tokens are spelt, and in how many bytes: set when both are there."""
     plain: bool = field(init=False)
     """Whether a token of it is drawn by temperature, top-p and min-p alone, and nothing else is told of it."""
+    free: bool = field(init=False)
+    """Whether how a token is drawn does not depend on those before it."""
+    _penalties: Penalties | None = field(init=False)
     _sampling: Sampling = field(init=False)
     _top: int = field(init=False)
     _start: int = field(init=False)
@@ -48,7 +54,9 @@ class Answer:
 
     def __post_init__(self) -> None:
         self._sampling, self._top = self.request.sampling, self.request.top
-        self.plain = not (self.constraints or self._top or self._sampling.top_k)
+        self._penalties = Penalties(self._sampling, self.prompt) if self._sampling.penalised else None
+        self.free = not (self.constraints or self._penalties)
+        self.plain = self.free and not (self._top or self._sampling.top_k)
         self._start = start(self.seed) if self.request.sampling.temperature else 0
         self._stops = tuple(stop.encode() for stop in self.request.stop if stop)
         self._names = {token: name.encode() for token, name in self.request.names.items()}
@@ -71,7 +79,7 @@ class Answer:
         """How the next token, or the one so far ahead of it, is drawn from this row: by a key that depends on the seed
         and on how many tokens there are."""
         key = (self._start + len(self.logprobs) + ahead) & WORD
-        return Pick(row, self._sampling, key, mask, self._top)
+        return Pick(row, self._sampling, key, mask, self._top, self._penalties)
 
     def take(self, token: int, logprob: float, top: Likeliest = ()) -> None:
         """Goes on by one token; afterwards `finish` says whether it has ended.
@@ -86,6 +94,8 @@ class Answer:
             self.complete()
             return
         self.tokens.append(token)
+        if self._penalties:
+            self._penalties.take(token)
         if self._stops and self._stopped():
             self.finish = "stop"
         elif len(self.tokens) >= self._sampling.max_tokens:

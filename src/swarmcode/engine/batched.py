@@ -123,7 +123,7 @@ class BatchedEngine:
         grammars = tuple(self._backend.grammar(request.schema) for _ in request.seeds) if request.schema else ()
         asked = (request.constraint,) if request.constraint else ()
         answers = tuple(
-            Answer(request, seed, ends, self._backend.piece, (*asked, *grammars[index : index + 1]))
+            Answer(request, seed, ends, self._backend.piece, (*asked, *grammars[index : index + 1]), prompt)
             for index, seed in enumerate(request.seeds)
         )
         return Job(request, prompt, answers, grammars, deliver)
@@ -139,6 +139,15 @@ class BatchedEngine:
             )
         if wanted < 1:
             raise UsageError(f"an answer of {wanted} tokens was asked for", "ask for at least one")
+        if request.sampling.repetition <= 0:
+            raise UsageError(
+                f"a repetition penalty of {request.sampling.repetition} was asked for", "ask for one above 0"
+            )
+        if any(not 0 <= token < self._profile.vocabulary for token, _ in request.sampling.bias):
+            raise UsageError(
+                f"there are biases for tokens that {self._profile.name} does not know",
+                f"its tokens are 0 to {self._profile.vocabulary - 1}",
+            )
         if request.top < 0:
             raise UsageError(f"the {request.top} likeliest tokens were asked for", "ask for 0 or more")
         if len(prompt) + wanted > context:

@@ -55,11 +55,11 @@ class Decoder:
         """One token for each turn, and one behind each of its guesses as long as these are what is drawn: an answer is
         the same with guesses and without."""
         drawn = Round(drafted=step.drafted)
-        free = [turn for turn in turns if not turn[2].constraints]
+        free = [turn for turn in turns if turn[2].free]
         if free:
             self._go_on(free, step, rows, drawn)
         if len(free) < len(turns):
-            self._go_on_within([turn for turn in turns if turn[2].constraints], step, rows, drawn)
+            self._go_on_within([turn for turn in turns if not turn[2].free], step, rows, drawn)
         drawn.accepted = sum(drawn.right.values())
         return drawn
 
@@ -82,7 +82,8 @@ class Decoder:
         return drawn
 
     def _go_on(self, turns: Sequence[Turn], step: Step, rows: Sequence[Floats], drawn: Round) -> None:
-        """Of sequences that any token may follow: what comes behind their guesses is drawn at once."""
+        """Of sequences whose tokens are drawn alike, whatever was drawn before: what comes behind their guesses is
+        drawn at once."""
         picks = [answer.pick(row) for _, _, answer, row in turns]
         guessed = [turn for turn in turns if turn[0] in step.drafts] if step.drafts else []
         behind = _behind(step) if guessed else {}
@@ -99,7 +100,7 @@ class Decoder:
                     self._take(sequence, job, answer, each, drawn)
 
     def _go_on_within(self, turns: Sequence[Turn], step: Step, rows: Sequence[Floats], drawn: Round) -> None:
-        """Of sequences whose constraints want to see each token before the next."""
+        """Of sequences whose constraints or penalties want to see each token before the next."""
         ahead, behind = 0, _behind(step)
         while turns:
             picks: list[Pick] = []

@@ -60,7 +60,7 @@ FAMILIES = (
         name="Qwen3-Coder",
         called=re.compile(r"qwen.*coder", re.I),
         dialect="coder",
-        instant=Sampling(temperature=0.7, top_p=0.8, top_k=20, max_tokens=ANSWER),
+        instant=Sampling(temperature=0.7, top_p=0.8, top_k=20, repetition=1.05, max_tokens=ANSWER),
     ),
     Family(
         name="Qwen",

@@ -41,7 +41,7 @@ class Constraint(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How a token is chosen. Order: constraint, top-k, top-p, min-p, temperature."""
+    """How a token is chosen. Order: constraint, penalties and bias, top-k, top-p, min-p, temperature."""
 
     temperature: float = 1.0
     """0 takes the most probable token."""
@@ -49,8 +49,21 @@ class Sampling:
     """0: no limit."""
     top_p: float = 1.0
     min_p: float = 0.0
+    repetition: float = 1.0
+    """Divides the logits of tokens that stand in the prompt or the answer, multiplies those below zero; above 0."""
+    presence: float = 0.0
+    """Taken off the logits of tokens that stand in the answer."""
+    frequency: float = 0.0
+    """Likewise, once for each time that they do."""
+    bias: tuple[tuple[int, float], ...] = ()
+    """Tokens, and what is added to their logits."""
     max_tokens: int = 256
     """The answer is cut there, with finish `length`."""
+
+    @property
+    def penalised(self) -> bool:
+        """Whether what was said before, or a bias, changes logits."""
+        return bool(self.repetition != 1 or self.presence or self.frequency or self.bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +100,7 @@ class Completion:
     """As generated, without the stop token."""
     logprobs: tuple[float, ...]
     """Natural log-probability of each generated token, the stop token included as last one where there was one:
-    under the constraint, at temperature 1, before top-k, top-p and min-p."""
+    under the constraint, at temperature 1, before penalties, top-k, top-p and min-p."""
     finish: Finish
     tops: tuple[Likeliest, ...] = ()
     """For each of `logprobs`, the likeliest tokens by the same measure: as many as the request asked for, or as may

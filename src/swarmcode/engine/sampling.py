@@ -1,4 +1,4 @@
-"""Draws tokens from logits: constraint, top-k, top-p, min-p, temperature, in this order.
+"""Draws tokens from logits: constraint, penalties, top-k, top-p, min-p, temperature, in this order.
 
 Every row is reduced by itself, so that what is drawn from a row depends on that row alone and not on the batch around
 it; with thresholds and partitions, so that a vocabulary of 160,000 costs no full sort. Sequences that read the same
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmcode.engine.penalties import Penalties
 from swarmcode.engine.protocol import Likeliest, Sampling
 
 Floats = NDArray[np.float32]
@@ -43,6 +44,8 @@ class Pick:
     """Shape (vocabulary,): True where the token may be drawn, at least once. None: all may."""
     top: int = 0
     """How many of the likeliest tokens are reported."""
+    penalties: Penalties | None = None
+    """As they are now."""
 
 
 @dataclass(slots=True)
@@ -51,8 +54,8 @@ class Drawn:
 
     token: int
     logprob: float
-    """Natural log-probability under the mask, at temperature 1, before top-k, top-p and min-p. Not finite where
-    the logits are not."""
+    """Natural log-probability under the mask, at temperature 1, before penalties, top-k, top-p and min-p. Not finite
+    where the logits are not."""
     top: Likeliest = ()
     """By the same measure."""
 
@@ -117,10 +120,11 @@ def draw(rows: Sequence[Floats], picks: Sequence[Pick]) -> list[Drawn]:
     with np.errstate(invalid="ignore"):  # infinite logits show in the total
         for pick in picks:
             rule = (pick.row, pick.sampling, pick.top)
-            found = known.get(rule) if pick.mask is None else None
+            shared = pick.mask is None and pick.penalties is None
+            found = known.get(rule) if shared else None
             if found is None:
                 found = _candidates(rows[pick.row], pick)
-                if pick.mask is None:
+                if shared:
                     known[rule] = found
             fields.append(found)
     racing = [index for index, field in enumerate(fields) if field.weights.size > 1]
@@ -203,13 +207,21 @@ def _candidates(row: Floats, pick: Pick) -> _Candidates:
     total = float(top) + math.log(np.add.reduce(weights))
     broken = not math.isfinite(total)
     likeliest = _likeliest(tokens, logits, total, pick.top) if pick.top and not broken else ()
+    changed = logits
+    if pick.penalties and not broken:
+        _, changed = _allowed(pick.penalties.applied(row), pick.mask)
+        best = changed.argmax()
+        top = changed[best]
+        weights = changed - top
+        np.exp(weights, out=weights)
     kept = np.array([best]) if broken or sampling.temperature == 0.0 else _kept(weights, sampling)
     if kept is not None:
         tokens, logits, weights = kept if tokens is None else tokens[kept], logits[kept], weights[kept]
+        changed = changed[kept]
     if broken:
         weights = np.ones(1, np.float32)
     elif sampling.temperature not in (0.0, 1.0):
-        weights = (logits - top) / np.float32(sampling.temperature)
+        weights = (changed - top) / np.float32(sampling.temperature)
         np.exp(weights, out=weights)
     return _Candidates(tokens, logits, weights, total, likeliest)
 

@@ -19,6 +19,8 @@ LONGEST_STOP = 256
 """Characters."""
 MOST_TOPS = 20
 """Alternatives to a token, at most."""
+MOST_BIASES = 1024
+"""Tokens whose logits are changed, at most."""
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -67,6 +69,8 @@ Stops = Annotated[tuple[Stop, ...], Field(max_length=MOST_STOPS), BeforeValidato
 Prompt = Annotated[str | tuple[int, ...], BeforeValidator(_prompt)]
 Prompts = Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=MOST_PROMPTS), BeforeValidator(_prompts)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Token = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+Bias = Annotated[Number, Field(ge=-100, le=100)]
 
 
 class _Asked(BaseModel):
@@ -107,10 +111,12 @@ class _Common(_Asked):
     seed: int | None = None
     stop: Stops | None = None
     response_format: ResponseFormat | None = None
-    frequency_penalty: Annotated[float | None, _neutral(0.0)] = None
-    presence_penalty: Annotated[float | None, _neutral(0.0)] = None
-    repetition_penalty: Annotated[float | None, _neutral(1.0)] = None
-    logit_bias: Annotated[dict[str, JsonValue] | None, _neutral({})] = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    repetition_penalty: Annotated[Number, Field(gt=0, le=10)] | None = None
+    repeat_penalty: Annotated[Number, Field(gt=0, le=10)] | None = None
+    """llama.cpp's name of it."""
+    logit_bias: Annotated[dict[Token, Bias], Field(max_length=MOST_BIASES)] | None = None
 
 
 class CompletionBody(_Common):

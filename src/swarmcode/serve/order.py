@@ -74,7 +74,7 @@ def order(
     requests = tuple(
         Request(
             prompt=(Segment(tokens=prompt),),
-            sampling=_sampling(body, default, _fitting(prompt, wanted, profile, field)),
+            sampling=_sampling(body, default, _bias(body, profile), _fitting(prompt, wanted, profile, field)),
             seeds=tuple(range(seed + place * answers, seed + (place + 1) * answers)),
             stop=body.stop or (),
             schema=text,
@@ -92,15 +92,30 @@ def order(
     )
 
 
-def _sampling(body: Body, default: Sampling, max_tokens: int) -> Sampling:
+def _sampling(body: Body, default: Sampling, bias: tuple[tuple[int, float], ...], max_tokens: int) -> Sampling:
     temperature, top_p, top_k, min_p = body.temperature, body.top_p, body.top_k, body.min_p
+    repetition = body.repetition_penalty or body.repeat_penalty
     return Sampling(
         temperature=default.temperature if temperature is None else temperature,
         top_p=default.top_p if top_p is None else top_p,
         top_k=default.top_k if top_k is None else max(0, top_k),
         min_p=default.min_p if min_p is None else min_p,
+        repetition=repetition or default.repetition,
+        presence=default.presence if body.presence_penalty is None else body.presence_penalty,
+        frequency=default.frequency if body.frequency_penalty is None else body.frequency_penalty,
+        bias=bias,
         max_tokens=max_tokens,
     )
+
+
+def _bias(body: Body, profile: Profile) -> tuple[tuple[int, float], ...]:
+    """Raises `Refused` where one is for no token of the model's."""
+    found = {int(token): value for token, value in (body.logit_bias or {}).items()}
+    if strangers := [token for token in found if token >= profile.vocabulary]:
+        raise wrong(
+            "logit_bias", f"logit_bias: the model has no token {strangers[0]}, only 0 to {profile.vocabulary - 1}"
+        )
+    return tuple(sorted(found.items()))
 
 
 def _fitting(prompt: tuple[int, ...], wanted: int, profile: Profile, field: str) -> int:

@@ -27,6 +27,11 @@ OPTIONAL = (
     "logprobs",
     "min_p",
     "top_k",
+    "repetition_penalty",
+    "repeat_penalty",
+    "logit_bias",
+    "presence_penalty",
+    "frequency_penalty",
     "tools",
     "seed",
     "response_format",
@@ -36,7 +41,7 @@ OPTIONAL = (
     "stop",
 )
 """Fields that some endpoint refuses, the likeliest first."""
-STRANGE = frozenset({"chat_template_kwargs", "stream_options", "logprobs", "min_p", "top_k", "tools"})
+STRANGE = frozenset(OPTIONAL[: OPTIONAL.index("tools") + 1])
 """What is given up first where an endpoint refuses a request without saying why."""
 UNMISTAKABLE = STRANGE | {"response_format"}
 """What a complaint can mean nothing else by; some endpoints call a request that they cannot read a fault of theirs."""
@@ -94,7 +99,7 @@ def body(endpoint: Endpoint, said: Conversation, request: Request, seed: int, di
         "seed": seed & _LARGEST_SEED,
         "chat_template_kwargs": {"thinking": said.thinking, "enable_thinking": said.thinking},
     }
-    fields |= _limits(sampling, known=endpoint.owner in SERVERS)
+    fields |= _limits(sampling, known=endpoint.owner in SERVERS) | _penalties(sampling, endpoint.owner)
     if said.tools:
         fields["tools"] = [tool.declared for tool in said.tools]
     if request.stop:
@@ -117,6 +122,22 @@ def _limits(sampling: Sampling, *, known: bool) -> dict[str, Any]:
     if sampling.min_p or known:
         limits["min_p"] = sampling.min_p
     return limits
+
+
+def _penalties(sampling: Sampling, owner: str) -> dict[str, Any]:
+    """Those that there are; to known servers also that there is none."""
+    repetition = "repeat_penalty" if owner == "llamacpp" else "repetition_penalty"
+    values = {
+        repetition: (sampling.repetition, 1),
+        "presence_penalty": (sampling.presence, 0),
+        "frequency_penalty": (sampling.frequency, 0),
+    }
+    penalties: dict[str, Any] = {
+        name: value for name, (value, none) in values.items() if value != none or owner in SERVERS
+    }
+    if sampling.bias:
+        penalties["logit_bias"] = {str(token): value for token, value in sampling.bias}
+    return penalties
 
 
 def _messages(model: str, said: Conversation, *, native: bool) -> list[dict[str, Any]]:
