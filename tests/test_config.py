@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarmcode.config import SETTINGS, Config, Settings, load, state_home
+from swarmcode.config import Config, load, state_home
 from swarmcode.errors import UsageError
+from swarmcode.options import SETTINGS, Settings
 from swarmcode.sandbox.protocol import Limits
 
 

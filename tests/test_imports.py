@@ -13,7 +13,7 @@ PACKAGE = Path(swarmcode.__file__).parent
 
 LAYERS = (
     ("flow", "errors", "assets"),
-    ("events", "settings", "config", "codec"),
+    ("events", "settings", "options", "config", "codec"),
     ("engine", "sandbox", "dialect"),
     ("tree", "roles", "syntax", "unified", "gitdir", "worktree"),
     ("issue", "repo", "diff", "prompts", "localise", "suite", "agent"),

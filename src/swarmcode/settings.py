@@ -8,7 +8,7 @@ would have been right.
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -66,6 +66,20 @@ def whole(low: int, high: int) -> Callable[[object], int]:
         return raw
 
     return parse
+
+
+def automatic(parse: Callable[[object], T]) -> Callable[[object], T | Literal["auto"]]:
+    """The word `auto`, or what `parse` takes."""
+
+    def either(raw: object) -> T | Literal["auto"]:
+        if raw == "auto":
+            return "auto"
+        try:
+            return parse(raw)
+        except ValueError as error:
+            raise ValueError(f"auto, or {error}") from error
+
+    return either
 
 
 def number(low: float, high: float) -> Callable[[object], float]:

@@ -3,7 +3,7 @@
 import json
 from typing import TYPE_CHECKING
 
-from swarmcode.config import SETTINGS
+from swarmcode.options import SETTINGS
 
 if TYPE_CHECKING:
     from conftest import Shell

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from swarmcode.cli.engines import Standby, choose_model, choose_planner
-from swarmcode.config import ModelSettings, Settings
 from swarmcode.errors import UsageError
+from swarmcode.options import ModelSettings, Settings
 
 
 @pytest.mark.model

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 
 from swarmcode.engine import budget, machine
 from swarmcode.engine.budget import Wish
-from swarmcode.engine.card import Card
-from swarmcode.engine.fit import Fit, Host, Placement, fit, place
+from swarmcode.engine.card import Card, read
+from swarmcode.engine.fit import Fit, fit
 from swarmcode.engine.models import describe, resolve
+from swarmcode.engine.placement import Host, Overrides, Placement, room, settle, weights_on_gpu
+from swarmcode.engine.step import Read, Step
 
 GB = 10**9
 CELL = 70_272
@@ -145,32 +148,75 @@ def test_short_contexts_lie_in_streams() -> None:
 
 def test_what_goes_to_a_gpu() -> None:
     """All of it; else all but the experts, where host memory has room for those; else the last layers, the output
-    first; never more than there is, the cache counted twice."""
-    kv = 10 * GB
+    first; the cache counted twice, and each layer's beside it."""
+    pool = 100_000
+    kv = pool * CELL
     everything = model().weights + 2 * kv
 
-    def placed(gpu: int, memory: int = 10**13, card: Card | None = None) -> Placement:
-        return place(card or model(), kv, Host(memory=memory, gpus=1, gpu_memory=gpu))
+    def placed(gpu: int, memory: int = 10**13, card: Card | None = None, **decided: Any) -> Placement:
+        host = Host(memory=memory, gpus=1, gpu_memory=gpu)
+        return settle(card or model(), host, CELL, pool, 4096, Overrides(**decided))
 
     assert placed(everything) == Placement(gpu_layers=62)
-    assert placed(everything - 1) == Placement(gpu_layers=62, experts_on_host=True)
+    assert placed(everything - CELL) == Placement(gpu_layers=62, experts_on_host=True)
     assert placed(80 * GB) == Placement(gpu_layers=62, experts_on_host=True)
-    assert placed(40 * GB) == Placement(gpu_layers=1 + (40 - 9) * GB // (6 * GB + 2 * kv // 61))
-    assert placed(80 * GB, memory=300 * GB) == Placement(gpu_layers=1 + (80 - 9) * GB // (6 * GB + 2 * kv // 61))
-    dense = replace(model(), expert_weights=0)
+    some = placed(40 * GB, experts="gpu")
+    assert some == Placement(gpu_layers=1 + (40 - 9) * GB // (6 * GB + 2 * kv // 61))
+    assert placed(80 * GB, memory=320 * GB).gpu_layers in range(1, 62), "host memory has no room for the experts of all"
+    dense = replace(model(), experts=0, expert_weights=0)
     assert placed(80 * GB, card=dense).experts_on_host is False
-    assert placed(9 * GB) == Placement(gpu_layers=1)
-    assert placed(9 * GB - 1) == Placement(gpu_layers=0)
+    assert placed(9 * GB, experts="gpu") == Placement(gpu_layers=1)
+    assert placed(9 * GB - 1, experts="gpu") == Placement(gpu_layers=0)
+    assert placed(everything, experts="host") == Placement(gpu_layers=62, experts_on_host=True)
+    assert placed(everything, gpu_layers=7) == Placement(gpu_layers=7)
+    assert placed(everything, gpu_layers=999, experts="host") == Placement(gpu_layers=62, experts_on_host=True)
 
 
-def test_a_gpu_must_hold_all_layers() -> None:
-    """The engine puts all of them there; where that cannot be, it does not fit, and what would is said."""
+def test_a_cache_that_is_cut_keeps_everything_on_the_gpu() -> None:
+    """Where no place holds what all agents may need, the fastest one that holds a whole sequence is taken."""
+    dense = replace(model(layers=10, layer=GB, outside=GB), experts=0, expert_weights=0)
+    host = Host(memory=12 * GB, gpus=1, gpu_memory=14 * GB)
+    assert settle(dense, host, CELL, 10**9, 4096, Overrides()) == Placement(gpu_layers=11)
+    assert room(dense, Placement(gpu_layers=11), host, CELL) == 3 * GB // 2 // CELL
+    least = settle(dense, Host(memory=12 * GB, gpus=1, gpu_memory=GB // 2), CELL, 10**9, 10**6, Overrides())
+    assert least == Placement(gpu_layers=0)
+
+
+def test_a_large_model_on_one_gpu() -> None:
+    """A hundred agents on experts in host memory; without that memory it does not fit, and why is said."""
     roomy = Host(memory=512 * GB, gpus=4, gpu_memory=500 * GB)
     assert asked(roomy).fits
+    assert asked(roomy).placement == Placement(gpu_layers=62)
     found = asked(replace(roomy, gpus=1, gpu_memory=80 * GB))
-    assert not found.fits
-    assert "all layers on the GPU" in found.why
+    assert found.fits
     assert found.placement == Placement(gpu_layers=62, experts_on_host=True)
+    assert found.capacity is not None
+    assert found.capacity.cells == 32_768 + 100 * 2048
+    narrow = asked(Host(memory=300 * GB, gpus=1, gpu_memory=24 * GB))
+    assert not narrow.fits
+    assert narrow.why == "the weights are larger than the memory that is free"
+
+
+@given(
+    st.integers(0, 10**12),
+    st.integers(0, 10**12),
+    st.integers(1, 10**6),
+    st.integers(1, 10**7),
+    st.sampled_from([None, 0, 1, 30, 62, 99]),
+    st.sampled_from(["auto", "gpu", "host"]),
+)
+def test_what_is_placed_fits_where_it_is_placed(
+    memory: int, gpu: int, cell: int, pool: int, layers: int | None, experts: Any
+) -> None:
+    """Weights and twice the cache that there is room for, on GPUs and in host memory."""
+    card, host = model(), Host(memory=memory, gpus=1, gpu_memory=gpu)
+    placed = settle(card, host, cell, pool, 4096, Overrides(gpu_layers=layers, experts=experts))
+    tokens = room(card, placed, host, cell)
+    if tokens < 0:
+        return
+    there = min(61, max(0, placed.gpu_layers - 1))
+    assert weights_on_gpu(card, placed) + 2 * tokens * cell * there // 61 <= gpu
+    assert card.size - weights_on_gpu(card, placed) + 2 * tokens * cell * (61 - there) // 61 <= memory
 
 
 @given(
@@ -196,7 +242,7 @@ def test_the_arithmetic_holds_everywhere(
         assert found.capacity is not None
         assert found.capacity.context == context
         assert found.capacity.running == agents <= found.most_agents
-        assert found.capacity.cells * cell <= (memory - card.size) / 2
+        assert gpu or found.capacity.cells * cell <= (memory - card.size) / 2
     if not gpu and context <= 262_144:
         assert found.fits == (agents <= found.most_agents)
         if found.most_agents < budget.MAX_SEATS:
@@ -275,3 +321,40 @@ def test_a_card_counts_where_llama_cpp_was_built_for_it() -> None:
     assert machine.gpus(frozenset({"cpu"})) == ()
     assert len(machine.gpus(frozenset({"cuda", "hip"}))) == len(machine.cards())
     assert "cpu" in machine.backends()
+
+
+def test_memory_nodes(tmp_path: Path) -> None:
+    assert machine.memory_nodes(tmp_path) == 1
+    for name in ("node0", "node1", "possible"):
+        (tmp_path / name).mkdir()
+    assert machine.memory_nodes(tmp_path) == 2
+
+
+@pytest.mark.model
+@pytest.mark.parametrize(
+    "overrides",
+    [Overrides(experts="host"), Overrides(gpu_layers=3, experts="host", mmap="off"), Overrides(mmap="on", numa="off")],
+)
+def test_what_a_person_decides_is_taken(overrides: Overrides, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp is told, and the model says the same."""
+    from swarmcode.engine.llama import weights
+    from swarmcode.engine.llama.backend import LlamaBackend, Room
+
+    told: list[Any] = []
+    load = weights.lib.llama_model_load_from_file
+
+    def spy(path: bytes, params: Any) -> Any:
+        told.append((params.n_gpu_layers, bool(params.tensor_buft_overrides), params.load_mode))
+        return load(path, params)
+
+    monkeypatch.setattr(weights.lib, "llama_model_load_from_file", spy)
+    rows = []
+    for decided in (Overrides(), overrides):
+        backend = LlamaBackend(resolve("repair"), Room(agents=2, overrides=decided), threading.Event())
+        step = Step(tokens=[7, 8], positions=[0, 1], seats=[0, 0], reads=[Read(1, [0])])
+        rows.append(backend.run(step)[0].copy())
+        backend.close()
+    assert (rows[0] == rows[1]).all()
+    host = overrides.experts == "host"
+    layers = (overrides.gpu_layers or read(resolve("repair").path).layers + 1) if host else -1
+    assert told == [(-1, False, -1), (layers, host, {"auto": -1, "on": 1, "off": 0}[overrides.mmap])]

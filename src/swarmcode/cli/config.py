@@ -9,7 +9,8 @@ import typer
 
 from swarmcode.cli.boundary import say
 from swarmcode.cli.models import default_model
-from swarmcode.config import SETTINGS, load, state_home, user_file
+from swarmcode.config import load, state_home, user_file
+from swarmcode.options import SETTINGS
 
 
 def config(

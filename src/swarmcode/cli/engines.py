@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from swarmcode.config import Settings
 from swarmcode.engine.models import ModelFile, adapted, resolve
+from swarmcode.engine.placement import Overrides
 from swarmcode.engine.protocol import Engine
 from swarmcode.engine.remote.address import Endpoint, endpoints, is_remote
 from swarmcode.errors import UsageError
+from swarmcode.options import ModelSettings, Settings
 from swarmcode.report.terminal import counted
 from swarmcode.sandbox.pool import cpus
 
@@ -64,7 +65,20 @@ async def open_model(
     # llama.cpp's threads spin while they wait for each other: beside tests, more of them are slower, not faster.
     threads = settings.model.threads or max(1, cpus() // 2)
     agents = agents or settings.swarm.agents
-    return await open_engine(choice.file, agents=agents, context=context, threads=threads, exact=False)
+    decided = overrides(settings.model)
+    return await open_engine(
+        choice.file, agents=agents, context=context, threads=threads, exact=False, overrides=decided
+    )
+
+
+def overrides(settings: ModelSettings) -> Overrides:
+    """What a person has decided of where weights lie."""
+    return Overrides(
+        gpu_layers=None if settings.gpu_layers == "auto" else settings.gpu_layers,
+        experts=settings.experts,
+        mmap=settings.mmap,
+        numa=settings.numa,
+    )
 
 
 class Standby:

@@ -11,8 +11,9 @@ from swarmcode.cli.table import byte_size, short_count
 from swarmcode.engine import adapter, card, machine, models
 from swarmcode.engine.budget import Wish
 from swarmcode.engine.card import Card
-from swarmcode.engine.fit import Fit, Host
+from swarmcode.engine.fit import Fit
 from swarmcode.engine.models import ModelFile
+from swarmcode.engine.placement import Host
 from swarmcode.engine.protocol import Profile, Sampling
 from swarmcode.engine.registry import Registry
 from swarmcode.errors import ModelError
@@ -123,6 +124,7 @@ def _habits(profile: Profile) -> list[tuple[str, str]]:
 
 def _sampled(sampling: Sampling) -> str:
     limits = {"top-k": sampling.top_k, "top-p": sampling.top_p if sampling.top_p < 1 else 0, "min-p": sampling.min_p}
+    limits["repetition"] = sampling.repetition if sampling.repetition != 1 else 0
     told = [f"temperature {sampling.temperature:g}", *(f"{name} {value:g}" for name, value in limits.items() if value)]
     return f"{', '.join(told)}, {sampling.max_tokens:,} tokens at most"
 
@@ -155,7 +157,7 @@ def fitted(
     if found.placement is not None:
         placed = found.placement
         rows.append(("GPU", f"{byte_size(host.gpu_memory)} free on {counted(host.gpus, 'card')}"))
-        rows.append(("GPU layers", f"{placed.gpu_layers} of {read.layers + 1} would fit"))
+        rows.append(("GPU layers", f"{placed.gpu_layers} of {read.layers + 1}"))
         beside = "in host memory, all else on the GPU" if placed.experts_on_host else "with their layers"
         rows.append(("experts", beside if read.experts else host_memory))
     else:

@@ -9,7 +9,7 @@ import typer
 
 from swarmcode.cli.boundary import say
 from swarmcode.cli.table import byte_size, show_table
-from swarmcode.config import state_home
+from swarmcode.config import load, state_home
 from swarmcode.errors import ModelError, SwarmcodeError, UsageError
 from swarmcode.report.terminal import counted, one_line
 
@@ -233,12 +233,13 @@ def fit_(
 ) -> None:
     """Says whether a model fits this machine.
 
-    And how it would lie in memory: the KV cache and its layout, and what could go to a GPU. Exit code 0 if it fits
-    with nothing cut, else 1.
+    And how it would lie in memory: the KV cache and its layout, and what goes to a GPU, by your settings (gpu_layers,
+    experts). Exit code 0 if it fits with nothing cut, else 1.
     """
+    from swarmcode.cli.engines import overrides
     from swarmcode.cli.model_facts import fitted
     from swarmcode.engine import budget, card, machine, models
-    from swarmcode.engine.fit import Host, fit
+    from swarmcode.engine.fit import fit
     from swarmcode.engine.llama.attention import kernel
 
     if not 0 < agents <= budget.MAX_SEATS:
@@ -246,17 +247,17 @@ def fit_(
     if not 0 <= context <= 1 << 24:
         raise UsageError(f"a context of {context} tokens is none", f"ask for 1 to {1 << 24}, or 0")
     model = models.resolve(name, _home())
-    read, gpus = card.read(model.path), machine.gpus()
-    host = Host(memory=machine.memory(), gpus=len(gpus), gpu_memory=sum(gpu.free for gpu in gpus))
-    why_not = "" if gpus else kernel().why_not
+    read, host = card.read(model.path), machine.host()
+    why_not = "" if host.gpus else kernel().why_not
     wish = budget.Wish(
         agents=agents,
         context=context or model.profile.context,
-        pooled=not gpus and not why_not,
+        pooled=not host.gpus and not why_not,
         exact=False,
     )
-    found = fit(read, model.profile.context, model.cell_bytes, host, wish)
-    unused = [gpu.name for gpu in machine.cards()] if not gpus else []
+    decided = overrides(load({}, environ=os.environ, repo=None).settings.model)
+    found = fit(read, model.profile.context, model.cell_bytes, host, wish, decided)
+    unused = [gpu.name for gpu in machine.cards()] if not host.gpus else []
     show_table(fitted(found, read, host, wish, unused, why_not))
     if not found.fits:
         raise typer.Exit(SwarmcodeError.exit_code)

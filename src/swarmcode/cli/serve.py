@@ -12,8 +12,9 @@ import typer
 
 from swarmcode.cli.boundary import INTERRUPTED, Interrupted, endings, interruptible, say, tell_fault
 from swarmcode.cli.models import default_model
-from swarmcode.config import Settings, load, state_home
+from swarmcode.config import load, state_home
 from swarmcode.errors import EngineLost, SurroundingsError, UsageError
+from swarmcode.options import Settings
 from swarmcode.report.terminal import counted
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _bound(host: str, port: int, key: str) -> "socket.socket":
 
 async def _served(settings: Settings, bound: "socket.socket", key: str) -> int:
     """Loads the model and serves it until a signal comes; which one."""
-    from swarmcode.cli.engines import choose_model
+    from swarmcode.cli.engines import choose_model, overrides
     from swarmcode.engine.llama.engine import open_engine
     from swarmcode.serve.app import Application
     from swarmcode.serve.guard import Guard
@@ -146,7 +147,10 @@ async def _served(settings: Settings, bound: "socket.socket", key: str) -> int:
         raise UsageError(f"{settings.model.name} is served already", "name a GGUF model with --model")
     agents = settings.swarm.agents
     given = settings.model
-    opening = open_engine(file, agents=agents, context=given.context, threads=given.threads, exact=False)
+    decided = overrides(given)
+    opening = open_engine(
+        file, agents=agents, context=given.context, threads=given.threads, exact=False, overrides=decided
+    )
     engine = await interruptible(opening)
     try:
         place = url(bound)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from swarmcode.engine.placement import Host
+
 _CGROUP = Path("/sys/fs/cgroup")
 _DRM = Path("/sys/class/drm")
 _VENDORS = {"nvidia": frozenset({"cuda", "vulkan"}), "amd": frozenset({"hip", "vulkan"})}
@@ -52,6 +54,17 @@ def gpus(built: frozenset[str] | None = None) -> tuple[Gpu, ...]:
     """The GPUs that llama.cpp can use where it was `built` for these back ends; None: as it is installed."""
     usable = backends() if built is None else built
     return tuple(gpu for gpu in cards() if _VENDORS[gpu.vendor] & usable)
+
+
+def host() -> Host:
+    """What there is to compute with."""
+    found = gpus()
+    return Host(memory=memory(), gpus=len(found), gpu_memory=sum(gpu.free for gpu in found))
+
+
+def memory_nodes(nodes: Path = Path("/sys/devices/system/node")) -> int:
+    """Nodes of memory, each near to some of the processors; 1 where nothing says so."""
+    return max(1, len(list(nodes.glob("node[0-9]*"))))
 
 
 def cards(environ: Mapping[str, str] = os.environ, drm: Path = _DRM) -> tuple[Gpu, ...]:

@@ -23,14 +23,14 @@ Not covered: llama.cpp aborts the process where its own invariants break, and no
 import ctypes
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from swarmcode.engine import budget, machine
 from swarmcode.engine.backend import Bounds, Going, StepFailed, StepInterrupted, Strode
 from swarmcode.engine.budget import Layout, Wish
 from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
-from swarmcode.engine.llama import attention, weights
+from swarmcode.engine.llama import attention, placing, weights
 from swarmcode.engine.llama.batch import Batch
 from swarmcode.engine.llama.drawing import Drawer
 from swarmcode.engine.llama.grammar import LlamaGrammar
@@ -38,6 +38,7 @@ from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.llama.logits import Gathered
 from swarmcode.engine.llama.stride import Strider
 from swarmcode.engine.models import ModelFile
+from swarmcode.engine.placement import Overrides
 from swarmcode.engine.sampling import Draw, Drawn, Floats, Pick
 from swarmcode.engine.step import Capacity, Step
 from swarmcode.engine.tiles import Cost
@@ -60,6 +61,8 @@ class Room:
     """Whether short answers depend on nothing else in the batch, to the last bit; without, they come sooner."""
     threads: int = 0
     """As many as this process may use."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """Of where weights lie, and how."""
 
 
 class LlamaBackend:
@@ -72,7 +75,18 @@ class LlamaBackend:
         self._kernel.take(True, True)
         self._threads = room.threads or machine.cpus()
         self.drawer: Draw = Drawer(self._kernel.draw, self._threads)
-        self._model = weights.load(model, abandoned)
+        context = min(room.context or model.profile.context, model.profile.context)
+        wish = Wish(
+            agents=room.agents,
+            context=context,
+            cells=room.cells,
+            layout=room.layout,
+            cpu=cpu,
+            pooled=bool(self._kernel),
+            exact=room.exact,
+        )
+        place = placing.find(model, wish, room.overrides)
+        self._model = weights.load(model, abandoned, place.placement, room.overrides)
         self._context: Any = None
         self._vocab = lib.llama_model_get_vocab(self._model)
         self.vocabulary = int(lib.llama_vocab_n_tokens(self._vocab))
@@ -82,21 +96,10 @@ class LlamaBackend:
         self._pieces: dict[int, bytes] = {}
         self._interrupted = ctypes.create_string_buffer(2)
         sharing = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-        context = min(room.context or model.profile.context, model.profile.context)
-        affordable = budget.affordable(machine.memory(), model.size, model.cell_bytes)
-        wish = Wish(
-            agents=room.agents,
-            context=context,
-            cells=room.cells,
-            sharing=sharing,
-            layout=room.layout,
-            cpu=cpu,
-            pooled=bool(self._kernel),
-            exact=room.exact,
-        ).settled(affordable)
+        wish = replace(wish, sharing=sharing).settled(place.room)
         self._layout: Layout = wish.laid_out
         try:
-            self.capacity = _capacity(model, wish, affordable)
+            self.capacity = _capacity(model, wish, place.room)
             ours = self._open(self._threads)
             weights.adapt(self._model, self._context, model)
         except ModelError:
@@ -265,9 +268,9 @@ class _Memory:
         lib.llama_memory_seq_rm(self._memory, sequence, length, -1)
 
 
-def _capacity(model: ModelFile, wish: Wish, affordable: int) -> Capacity:
-    """As much as was asked for, as far as memory allows: half of what the weights leave. Raises `ModelError`."""
-    capacity = budget.capacity(wish, affordable)
+def _capacity(model: ModelFile, wish: Wish, room: int) -> Capacity:
+    """As much as was asked for, as far as `room` tokens allow. Raises `ModelError`."""
+    capacity = budget.capacity(wish, room)
     if capacity is None:
         raise ModelError(f"{model.path} leaves no memory for a context", "free some memory, or use a smaller model")
     return capacity

@@ -9,6 +9,7 @@ from swarmcode.engine.batched import BatchedEngine
 from swarmcode.engine.budget import Layout
 from swarmcode.engine.llama.backend import LlamaBackend, Room
 from swarmcode.engine.models import ModelFile
+from swarmcode.engine.placement import Overrides
 from swarmcode.errors import UsageError
 
 
@@ -21,6 +22,7 @@ async def open_engine(
     layout: Layout | None = None,
     exact: bool = True,
     threads: int = 0,
+    overrides: Overrides | None = None,
     drafting: bool = True,
 ) -> BatchedEngine:
     """Loads a model; the options are those of `Room` and of `BatchedEngine`. Cancelling stops the loading.
@@ -29,7 +31,15 @@ async def open_engine(
     """
     if not 0 < agents <= budget.MAX_SEATS:
         raise UsageError(f"{agents} agents cannot run at once", f"ask for 1 to {budget.MAX_SEATS}")
-    room = Room(agents=agents, context=context, cells=cells, layout=layout, exact=exact, threads=threads)
+    room = Room(
+        agents=agents,
+        context=context,
+        cells=cells,
+        layout=layout,
+        exact=exact,
+        threads=threads,
+        overrides=overrides or Overrides(),
+    )
     abandoned = threading.Event()
     open_backend = partial(LlamaBackend, model, room, abandoned)
     loading = asyncio.get_running_loop().run_in_executor(None, open_backend)
