@@ -28,6 +28,7 @@ LAYERS = (
 STAGES = ("plan", "swarm", "judge", "merge")
 ONLY_IN = {
     "llama_cpp": "engine/llama/library.py",
+    "llguidance": "engine/llama/grammar.py",
     "docker": "sandbox/docker.py",
     "git": "gitdir.py",
     "huggingface_hub": "engine/hub.py",

@@ -81,7 +81,7 @@ def cut(path: str, text: str, number: int, *, before: int = 8, after: int = 5) -
         below=tuple(code[row].removeprefix(indent) for row in below),
         number=number,
         indent=indent if suspect.startswith(indent) else "",
-        trailing=lines[number - 1].rstrip("\r")[len(suspect) :],
+        trailing=lines[number - 1].removesuffix("\r")[len(suspect) :],
     )
 
 

@@ -24,6 +24,7 @@ import ctypes
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from swarmcode.engine import budget, machine
@@ -33,7 +34,7 @@ from swarmcode.engine.cells import Cells, ExactCells, StreamCells, UnifiedCells
 from swarmcode.engine.llama import attention, placing, weights
 from swarmcode.engine.llama.batch import Batch
 from swarmcode.engine.llama.drawing import Drawer
-from swarmcode.engine.llama.grammar import LlamaGrammar
+from swarmcode.engine.llama.grammar import Grammars, SchemaGrammar
 from swarmcode.engine.llama.library import LOG, lib
 from swarmcode.engine.llama.logits import Gathered
 from swarmcode.engine.llama.stride import Strider
@@ -94,6 +95,7 @@ class LlamaBackend:
         begin = int(lib.llama_vocab_bos(self._vocab))
         self.begin = (begin,) if lib.llama_vocab_get_add_bos(self._vocab) and begin >= 0 else ()
         self._pieces: dict[int, bytes] = {}
+        self._grammars = Grammars(self.vocabulary, self.ends, self.piece, partial(self.tokenize, special=False))
         self._interrupted = ctypes.create_string_buffer(2)
         sharing = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
         wish = replace(wish, sharing=sharing).settled(place.room)
@@ -198,10 +200,8 @@ class LlamaBackend:
                 count = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
         return buffer.raw[:count]
 
-    def grammar(self, schema: str) -> LlamaGrammar:
-        with self._lock:
-            self._check_open()
-            return LlamaGrammar(self._vocab, self.vocabulary, schema)
+    def grammar(self, schema: str) -> SchemaGrammar:
+        return self._grammars.of(schema)
 
     def run(self, step: Step) -> Sequence[Floats]:
         gathered = Gathered(self.vocabulary)

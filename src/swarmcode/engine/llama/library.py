@@ -11,9 +11,8 @@ if not os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
     os.environ["GOMP_SPINCOUNT"] = "1000"
 
 import llama_cpp.llama_cpp as lib
-from llama_cpp.llama_grammar import json_schema_to_gbnf
 
-__all__ = ["FOLDER", "LOG", "json_schema_to_gbnf", "lib"]
+__all__ = ["FOLDER", "LOG", "lib"]
 
 FOLDER = Path(lib.__file__).parent / "lib"
 """Where the libraries of llama.cpp and ggml are."""
