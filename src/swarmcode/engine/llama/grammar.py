@@ -80,8 +80,8 @@ class Grammars:
 
 
 def _closed(schema: Any) -> Any:
-    """The schema with objects where it names properties, and no other properties than those, unless it speaks of others:
-    a model that invents some helps nobody."""
+    """The schema with objects where it names properties, and with no other properties, unless it speaks of others: a
+    model that invents some helps nobody."""
     if isinstance(schema, list):
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
