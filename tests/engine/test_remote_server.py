@@ -1,10 +1,12 @@
-"""Remote engines against a real server, that of llama-cpp-python; skipped where its extras are not installed.
+"""Remote engines against real servers: that of llama-cpp-python, and llama.cpp's own where there is one, on the PATH or
+built by `bench/engine.py`.
 
-Not covered here: cancelling (that server stops answering anybody once a client has left a stream), and prompts that are
+Not covered here: cancelling (the former stops answering anybody once a client has left a stream), and prompts that are
 too long (it accepts them, and then breaks off).
 """
 
 import asyncio
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from swarmcode.dialect.messages import Message
@@ -21,34 +24,48 @@ from swarmcode.engine.remote.address import endpoints
 from swarmcode.engine.remote.ask import Patience
 from swarmcode.engine.remote.engine import open_remote
 
-for extra in ("uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings"):
-    pytest.importorskip(extra, reason="llama-cpp-python[server] is not installed")
-
+EXTRAS = ("uvicorn", "fastapi", "sse_starlette", "starlette_context", "pydantic_settings")
 START = 60.0
 """Seconds that the server may take until it listens."""
 
 
-@pytest.fixture(scope="module")
-def url(chat_gguf: Path) -> Iterator[str]:
+def _python(model: Path, port: int) -> list[str]:
+    """llama-cpp-python's server."""
+    for extra in EXTRAS:
+        pytest.importorskip(extra, reason="llama-cpp-python[server] is not installed")
+    options = ["--model", str(model), "--interrupt_requests", "False", "--model_alias", "tiny"]
+    return [
+        sys.executable,
+        "-m",
+        "llama_cpp.server",
+        *options,
+        "--port",
+        str(port),
+        "--n_ctx",
+        "512",
+        "--n_threads",
+        "1",
+    ]
+
+
+def _native(model: Path, port: int) -> list[str]:
+    """llama.cpp's server, of which four slots have 512 tokens each."""
+    built = platformdirs.user_cache_path("swarmcode").glob("bench/*/bin/llama-server")
+    program = shutil.which("llama-server") or next(map(str, built), None)
+    if not program:
+        pytest.skip("there is no llama-server: bench/engine.py builds one")
+    options = ["--alias", "tiny", "--host", "127.0.0.1", "--parallel", "4", "--no-webui"]
+    return [program, "--model", str(model), *options, "--port", str(port), "--ctx-size", "2048", "--threads", "1"]
+
+
+@pytest.fixture(scope="module", params=[_python, _native])
+def url(request: pytest.FixtureRequest, chat_gguf: Path) -> Iterator[str]:
     """Of a server with a model of random weights."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--port", str(port), "--n_ctx", "512", "--n_threads", "1", "--model_alias", "tiny"]
-    server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "llama_cpp.server",
-            "--model",
-            str(chat_gguf),
-            "--interrupt_requests",
-            "False",
-            *options,
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = request.param(chat_gguf, port)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port, server)
         yield f"http://127.0.0.1:{port}/v1"
