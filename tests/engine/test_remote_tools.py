@@ -14,6 +14,7 @@ from swarmcode.dialect.reading import parse
 from swarmcode.engine.protocol import Request, Sampling
 from swarmcode.engine.remote import wire
 from swarmcode.engine.remote.address import Endpoint
+from swarmcode.engine.remote.body import Dialect, body_of
 from swarmcode.engine.remote.chat import TEMPLATE, Conversation, conversation
 from swarmcode.engine.remote.faults import Fault
 from swarmcode.engine.remote.listen import Heard
@@ -38,10 +39,10 @@ def carried(thinking: bool = False) -> Conversation:
 
 
 def body(model: str = "tiny", *refused: str) -> dict[str, Any]:
-    dialect = wire.Dialect()
+    dialect = Dialect()
     for name in refused:
         dialect.refuse(name, 0)
-    return wire.body(
+    return body_of(
         Endpoint(url="http://localhost/v1", model=model), carried(), Request(prompt=(), sampling=Sampling()), 0, dialect
     )
 
@@ -101,7 +102,7 @@ def test_an_endpoint_that_knows_no_tools_is_told_in_words() -> None:
 )
 def test_how_endpoints_say_that_they_know_no_tools(said: str) -> None:
     """vLLM, llama-server, and what validates strictly."""
-    assert wire.Dialect().culprit(body(), said, guess=False) == "tools"
+    assert Dialect().culprit(body(), said, guess=False) == "tools"
 
 
 def heard(*answers: dict[str, Any], kind: str = "delta", finish: str = "tool_calls") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from swarmcode.engine.protocol import Completion, Request
 from swarmcode.engine.remote import listen, pace, wire
+from swarmcode.engine.remote.body import OPTIONAL, UNMISTAKABLE, body_of
 from swarmcode.engine.remote.chat import Conversation
 from swarmcode.engine.remote.client import Reply
 from swarmcode.engine.remote.faults import Fault, Unsupported
@@ -60,8 +61,8 @@ class Answered:
 async def ask(seat: Seat, said: Conversation, request: Request, seed: int, patience: Patience) -> Answered:
     """One answer. Raises `Fault`, `Unsupported` where the endpoint has to be asked otherwise, and `UsageError` where it
     refuses the request for what it is."""
-    body = wire.body(seat.endpoint, said, request, seed, seat.dialect)
-    forms = {name: seat.dialect.refused(name) for name in wire.OPTIONAL}
+    body = body_of(seat.endpoint, said, request, seed, seat.dialect)
+    forms = {name: seat.dialect.refused(name) for name in OPTIONAL}
     heard = Heard(most=request.sampling.max_tokens, stop=tuple(stop for stop in request.stop if stop))
     began, rest = time.monotonic(), None
     try:
@@ -149,7 +150,7 @@ def _about_the_request(
         raise UsageError(f"{seat.endpoint.origin} finds the prompt too long: {shown}", "give it less to read")
     unproven = seat.answered == float("-inf")
     name = seat.dialect.culprit(body, said, guess=unproven and status < 500)
-    name = name if status < 500 or name in wire.UNMISTAKABLE else ""
+    name = name if status < 500 or name in UNMISTAKABLE else ""
     if name:
         seat.dialect.refuse(name, forms[name])
         raise Unsupported(name)

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from swarmcode.engine.remote.address import Endpoint
+from swarmcode.engine.remote.body import Dialect
 from swarmcode.engine.remote.client import Client
 from swarmcode.engine.remote.faults import Fault
-from swarmcode.engine.remote.wire import Dialect
 from swarmcode.errors import EngineLost, ModelError, SwarmcodeError
 
 STRIKES = 3
