@@ -331,6 +331,36 @@ def test_memory_nodes(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
+def test_the_engine_puts_a_model_where_it_was_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a card that is not there: what is told to llama.cpp, and a cache that its memory has room for."""
+    from swarmcode.engine.llama import weights
+    from swarmcode.engine.llama.backend import LlamaBackend, Room
+
+    file = resolve("repair")
+    card = read(file.path)
+    host = Host(memory=10 * GB, gpus=1, gpu_memory=card.weights - card.expert_weights + 2 * 3000 * file.cell_bytes)
+    monkeypatch.setattr(machine, "host", lambda: host)
+    told: list[Any] = []
+    load = weights.lib.llama_model_load_from_file
+
+    def spy(path: bytes, params: Any) -> Any:
+        told.append((params.n_gpu_layers, bool(params.tensor_buft_overrides)))
+        return load(path, params)
+
+    monkeypatch.setattr(weights.lib, "llama_model_load_from_file", spy)
+    foretold = fit(card, file.profile.context, file.cell_bytes, host, Wish(agents=4, context=512))
+    assert foretold.placement == Placement(gpu_layers=card.layers + 1, experts_on_host=True)
+    backend = LlamaBackend(file, Room(agents=4, context=512, layout="streams"), threading.Event())
+    try:
+        assert told == [(card.layers + 1, True)]
+        assert foretold.capacity is not None
+        assert backend.capacity == foretold.capacity
+        assert backend.capacity.cells <= 3000
+    finally:
+        backend.close()
+
+
+@pytest.mark.model
 @pytest.mark.parametrize(
     "overrides",
     [Overrides(experts="host"), Overrides(gpu_layers=3, experts="host", mmap="off"), Overrides(mmap="on", numa="off")],
