@@ -53,6 +53,8 @@ def memory(cgroup: Path = _CGROUP, meminfo: Path = Path("/proc/meminfo")) -> int
 def gpus(built: frozenset[str] | None = None) -> tuple[Gpu, ...]:
     """The GPUs that llama.cpp can use where it was `built` for these back ends; None: as it is installed."""
     usable = backends() if built is None else built
+    if usable.isdisjoint(frozenset().union(*_VENDORS.values())):
+        return ()  # asking the drivers may take a second
     return tuple(gpu for gpu in cards() if _VENDORS[gpu.vendor] & usable)
 
 
