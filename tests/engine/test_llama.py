@@ -387,13 +387,14 @@ def test_a_schema_that_makes_no_grammar_is_refused(chat_gguf: Path, schema: str)
     play(describe(chat_gguf), story)
 
 
+NESTED = {"properties": {"enum": {"const": 3}}, "required": ["enum"]}
 OBJECTS = [
     ({"properties": {"a": {"enum": [1]}}, "required": ["a"]}, {"a": 1}),
     ({"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}], "$defs": {
         "a": {"type": "object", "properties": {"a": {"enum": [1]}}, "required": ["a"]},
         "b": {"type": "object", "properties": {"b": {"enum": [2]}}, "required": ["b"]},
     }}, {"a": 1, "b": 2}),
-    ({"type": "object", "properties": {"properties": {"const": "x"}}, "required": ["properties"]}, {"properties": "x"}),
+    ({"properties": {"properties": NESTED}, "required": ["properties"]}, {"properties": {"enum": 3}}),
 ]  # fmt: skip
 
 

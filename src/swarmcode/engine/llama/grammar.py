@@ -18,10 +18,11 @@ from swarmcode.errors import ModelError
 
 _SPACE = r"[ ]?|\n{1,2}[ \t]{0,20}"
 """Between the parts of a value: none without end, of which small models make much."""
-
-
 _OPEN = frozenset({"additionalProperties", "unevaluatedProperties", "patternProperties", "allOf"})
 """What speaks of properties beside those that are named."""
+_BY_NAME = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
+"""What has schemas by names, which may be any."""
+_VALUES = frozenset({"enum", "const", "default", "examples"})
 
 
 class Grammars:
@@ -86,7 +87,10 @@ def _closed(schema: Any) -> Any:
         return [_closed(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {key: value if key in ("enum", "const", "default") else _closed(value) for key, value in schema.items()}
+    closed = {key: value if key in _VALUES else _closed(value) for key, value in schema.items()}
+    for key in _BY_NAME & schema.keys():
+        if isinstance(schema[key], dict):
+            closed[key] = {name: _closed(each) for name, each in schema[key].items()}
     if isinstance(schema.get("properties"), dict) and not schema.keys() & _OPEN:
         closed = {"type": "object", **closed, "additionalProperties": False}
     return closed
