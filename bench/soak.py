@@ -8,7 +8,7 @@ only). What is held is counted after a quarter of the requests, when caches have
 request left behind is the difference, by request:
 
 - `resident`: bytes of the process in memory, which also move with what the allocator keeps;
-- `native`: bytes that malloc has given out, to the byte: llama.cpp, its grammars and samplers, NumPy;
+- `native`: bytes that malloc has given out, to the byte: llama.cpp, grammars, NumPy;
 - `python`: blocks that Python's own allocator has given out: objects, tasks, futures.
 
 Cells are counted by what they are for: afterwards, as many requests as long as the context as the cache has cells for

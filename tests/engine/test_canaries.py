@@ -105,7 +105,7 @@ class Pen:
 
         backend, prompt = self.backend, request.prompt[0].tokens
         answers = tuple(Answer(request, seed, backend.ends, backend.piece, prompt=prompt) for seed in request.seeds)
-        self.open[number] = Job(request, request.prompt[0].tokens, answers, (), deliver)
+        self.open[number] = Job(request, request.prompt[0].tokens, answers, deliver)
         self.worker.accept(self.open[number])
         return number
 

@@ -19,14 +19,6 @@ class StepInterrupted(StepFailed):
     """The step was interrupted, because the engine is being closed."""
 
 
-class Grammar(Constraint, Protocol):
-    """A constraint that holds memory of the backend's."""
-
-    def close(self) -> None:
-        """Frees it. Idempotent."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Going:
     """A sequence that decodes."""
@@ -94,7 +86,7 @@ class Backend(Protocol):
         """The bytes that a token stands for; nothing for control tokens and for what is no token."""
         ...
 
-    def grammar(self, schema: str) -> Grammar:
+    def grammar(self, schema: str) -> Constraint:
         """A constraint to texts that follow the JSON schema. Raises `ModelError`."""
         ...
 

@@ -126,7 +126,7 @@ class BatchedEngine:
             Answer(request, seed, ends, self._backend.piece, (*asked, *grammars[index : index + 1]), prompt)
             for index, seed in enumerate(request.seeds)
         )
-        return Job(request, prompt, answers, grammars, deliver)
+        return Job(request, prompt, answers, deliver)
 
     def _check(self, prompt: tuple[int, ...], request: Request) -> None:
         wanted, context = request.sampling.max_tokens, self._profile.context
@@ -168,7 +168,6 @@ class BatchedEngine:
         together start together."""
         with self._changed:
             if self._ended or self._closing:
-                job.free()
                 raise self._gone()
             self._arrived.append(job)
             self._backend.call(True)
@@ -216,7 +215,6 @@ class BatchedEngine:
             arrived, self._arrived = self._arrived, []
         self._worker.give_up(self._gone)
         for job in arrived:
-            job.free()
             job.deliver(self._gone())
         self._post.deliver()
         self._backend.close()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from swarmcode.engine.answer import Answer
-from swarmcode.engine.backend import Grammar
 from swarmcode.engine.protocol import Completion, Request
 from swarmcode.errors import SwarmcodeError
 
@@ -19,7 +18,6 @@ class Job:
     request: Request
     prompt: tuple[int, ...]
     answers: tuple[Answer, ...]
-    grammars: tuple[Grammar, ...]
     deliver: Callable[[Outcome], None]
     """Called once, in the owner's thread."""
     tell: Callable[[], None] | None = None
@@ -30,8 +28,3 @@ class Job:
     completions: dict[int, Completion] = field(default_factory=dict)
     """By index of the answer."""
     fault: SwarmcodeError | None = None
-
-    def free(self) -> None:
-        """Gives back what its grammars hold. Idempotent."""
-        for grammar in self.grammars:
-            grammar.close()

@@ -71,12 +71,10 @@ class Worker:
             self._owners.pop(sequence, None)
             if self._guesses:
                 self._guesses.drop(sequence)
-        job.free()
 
     def give_up(self, error: Callable[[], SwarmcodeError]) -> None:
         """Ends all jobs, each with an error of its own. Nothing can be done afterwards."""
         for job in {id(job): job for job, _ in self._owners.values()}.values():
-            job.free()
             job.deliver(error())
         self._owners.clear()
 

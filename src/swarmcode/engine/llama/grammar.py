@@ -117,7 +117,7 @@ class _Spelling:
 
 
 class SchemaGrammar:
-    """Which tokens keep a text within a JSON schema. Implements `backend.Grammar`."""
+    """Which tokens keep a text within a JSON schema. Implements `Constraint`, for one answer."""
 
     def __init__(self, matcher: LLMatcher, vocabulary: int) -> None:
         self._matcher = matcher
@@ -133,6 +133,3 @@ class SchemaGrammar:
             raise ValueError(self._matcher.get_error())
         mask: NDArray[np.bool_] = np.unpackbits(bits, count=self._vocabulary, bitorder="little").view(np.bool_)
         return mask
-
-    def close(self) -> None:
-        """Nothing is held but memory of Python's."""
