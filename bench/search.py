@@ -12,6 +12,7 @@ aside, so these are lower bounds on what tests would accept; nothing is run. Wha
 import argparse
 import asyncio
 import json
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -44,16 +45,34 @@ class Case:
     line: int
     """Of the fault, from 0."""
     wanted: str
+    above: str
+    """The file above the function."""
+    below: str
+    indent: int
+    """Of the function in its file."""
+
+    @property
+    def first(self) -> int:
+        """Row of the function in its file, from 0."""
+        return self.above.count("\n") + 1 if self.above else 0
+
+    def file(self, function: str) -> str:
+        """With such a function in it."""
+        inside = textwrap.indent(function, self.indent * " ")
+        return "\n".join(filter(None, (self.above, inside, self.below))) + "\n"
 
 
 async def rank(engine: Engine, speller: Speller, case: Case, lines: Iterable[int], limit: int) -> int:
     """Of the right proposal among those about some lines, from 1; `NEVER` where it is not among so many."""
-    text = "\n".join(case.lines) + "\n"
+    text = case.file("\n".join(case.lines))
+    wanted = _bare(case.file(case.wanted))
     tree = Tree(root=Path("/nowhere"), files=frozenset(), changes={"m.py": text.encode()})
     # A line counts less the further down the list it stands; here none is to.
     scores = {line: place ** (DESCENT / SHARPNESS) for place, line in enumerate(lines, 1)}
     suspects = [
-        Suspect(path="m.py", symbol="", start=line + 1, end=line + 1, score=score, evidence=())
+        Suspect(
+            path="m.py", symbol="", start=case.first + line + 1, end=case.first + line + 1, score=score, evidence=()
+        )
         for line, score in scores.items()
     ]
     search = Search(engine, tree, speller, suspects, WIDTH)
@@ -61,7 +80,7 @@ async def rank(engine: Engine, speller: Speller, case: Case, lines: Iterable[int
         proposal = await search.following()
         if proposal is None:
             break
-        if _bare(proposal.new) == _bare(case.wanted):
+        if _bare(proposal.new) == wanted:
             return number
     return NEVER
 

@@ -2,6 +2,8 @@
 
     python -m repairmodel.cases --data DIR [--faults 600] [--seed 0] --out FILE      the faults, a line of JSON each
 
+Written down with what stands above and below the function in its file: the model sees none of it, whoever asks it does.
+
 Operators are drawn by their weights in the catalogue, then a function that offers the drawn one. (The other way round,
 a function and then one of its faults, gives common operators several times their weight and rare ones almost none.)
 """
@@ -9,9 +11,10 @@ a function and then one of its faults, gives common operators several times thei
 import argparse
 import json
 import random
+import zipfile
 from bisect import bisect
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,7 +22,9 @@ from .batches import keep
 from .corpus import Record, load
 from .faults import CATALOGUE, Code, Fault, Operator
 from .faults.catalogue import BY_NAME, find
+from .functions import functions
 from .packages import HERE
+from .sources import wheels
 
 TRIES = 3000
 """Functions that are looked through for one that offers an operator, before the operator is passed over."""
@@ -35,6 +40,12 @@ class Case:
     line: int
     wanted: str
     source: str
+    """`project:path:function`, of a function of the corpus."""
+    above: str = ""
+    """The file as it stands above the function."""
+    below: str = ""
+    indent: int = 0
+    """Columns that the function is indented by in its file."""
 
 
 def by_weight(operators: Sequence[Operator], count: int, rng: random.Random) -> list[Operator]:
@@ -63,7 +74,9 @@ def cases(records: Sequence[Record], count: int, seed: int) -> list[Case]:
             offers = [f for f in find(operator, code, rng) if code.valid(f)] if code and at not in used else []
             if code and offers:
                 used.add(at)
-                found.append(case(code, rng.choice(offers), f"{order[at]['project']}:{order[at]['name']}"))
+                found.append(
+                    case(code, rng.choice(offers), ":".join(order[at][part] for part in ("project", "path", "name")))
+                )
                 break
     return found
 
@@ -83,6 +96,21 @@ def case(code: Code, fault: Fault, source: str) -> Case:
     )
 
 
+def in_files(found: Sequence[Case], data: Path) -> Iterator[Case]:
+    """The cases with what stands around them in the wheels; those whose function is not found there are left out."""
+    paths = {name: path for (name, _), path in wheels(data / "wheels").items()}
+    for each in found:
+        project, path, name = each.source.split(":")
+        with zipfile.ZipFile(paths[project]) as archive:
+            source = archive.read(path).decode("utf-8", errors="replace")
+        for function in functions(source):
+            if function.name == name and function.text == each.wanted:
+                lines = source.split("\n")
+                above, below = "\n".join(lines[: function.start]), "\n".join(lines[function.end :])
+                yield replace(each, above=above, below=below, indent=function.indent)
+                break
+
+
 def real_cases(path: Path) -> list[Case]:
     """Lines of JSON with `before` (the function, cleaned), `after`, `line` and `source`."""
     return [
@@ -100,7 +128,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     found = cases(load(args.data / "held-out.jsonl"), args.faults, args.seed)
-    args.out.write_text("".join(json.dumps(asdict(each)) + "\n" for each in found))
+    args.out.write_text("".join(json.dumps(asdict(each)) + "\n" for each in in_files(found, args.data)))
 
 
 if __name__ == "__main__":

@@ -47,12 +47,12 @@ def read(job: tuple[str, Path | None]) -> tuple[str, list[Record]]:
     found = []
     for path, source in wheel_sources(wheel) if wheel else library_sources():
         try:
-            texts = list(functions(source))
+            usable = list(functions(source))
         except (SyntaxError, ValueError, RecursionError):
             continue
         found += [
-            {"project": name, "path": path, "name": function, "text": text, "mark": fingerprint(text)}
-            for function, text in texts
+            {"project": name, "path": path, "name": each.name, "text": each.text, "mark": fingerprint(each.text)}
+            for each in usable
         ]
     return name, found
 

@@ -63,7 +63,7 @@ def _functions_under(folder: Path) -> list[str]:
     found: list[str] = []
     for path in sorted(folder.rglob("*.py")) if folder.is_dir() else []:
         try:
-            found += [text for _, text in functions(path.read_text())]
+            found += [each.text for each in functions(path.read_text())]
         except (SyntaxError, ValueError):
             continue
     return found

@@ -7,22 +7,38 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 MAX_LINES = 60
 MIN_LINES = 2
 MAX_CHARACTERS = 2400
 
 
-def functions(source: str) -> Iterator[tuple[str, str]]:
-    """(qualified name, text) of each usable function; nested functions stay inside theirs. Raises SyntaxError and
-    ValueError.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """A usable function of a file."""
+
+    name: str
+    """Qualified."""
+    text: str
+    """Cleaned."""
+    start: int
+    """Row of its `def` in the file, from 0."""
+    end: int
+    """Row behind its last one."""
+    indent: int
+    """Columns that dedenting took away."""
+
+
+def functions(source: str) -> Iterator[Function]:
+    """Each usable function; nested functions stay inside theirs. Raises SyntaxError and ValueError."""
     tree = ast.parse(source)
     lines = source.split("\n")
     for node, prefix in _walk(tree.body, ""):
-        text = clean("\n".join(lines[node.lineno - 1 : node.end_lineno]), node)
+        start, end = node.lineno - 1, node.end_lineno or node.lineno
+        text = clean("\n".join(lines[start:end]), node)
         if text and MIN_LINES <= text.count("\n") + 1 <= MAX_LINES and len(text) <= MAX_CHARACTERS and text.isascii():
-            yield prefix + node.name, text
+            yield Function(name=prefix + node.name, text=text, start=start, end=end, indent=node.col_offset)
 
 
 def _walk(body: list[ast.stmt], prefix: str) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:

@@ -69,7 +69,7 @@ def read(path: Path) -> dict[str, str]:
     for file, source in wheel_sources(path):
         if usable(file):
             try:
-                found |= {f"{file}:{name}": text for name, text in functions(source)}
+                found |= {f"{file}:{each.name}": each.text for each in functions(source)}
             except (SyntaxError, ValueError):
                 continue
     return found

@@ -1,7 +1,10 @@
 """Evaluation draws what the catalogue says, and each case can be put right."""
 
 import random
+import textwrap
+import zipfile
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +27,7 @@ LONG = """def merge(self, left, right, key=None, reverse=False):
     return out"""
 
 from repairmodel.batches import SHORT, keep
-from repairmodel.cases import by_weight, cases
+from repairmodel.cases import by_weight, cases, in_files
 from repairmodel.faults import CATALOGUE, Code
 
 
@@ -51,6 +54,18 @@ def test_a_case_is_a_function_with_one_line_at_fault() -> None:
         assert case.lines[: case.line] == wanted[: case.line]
         assert after == 0 or case.lines[-after:] == wanted[-after:]
         assert Code("\n".join(case.lines))
+
+
+def test_a_case_knows_what_stands_around_it_in_its_file(tmp_path: Path) -> None:
+    """So that whoever repairs it may look at the whole file; what is not found there is left out."""
+    inside = textwrap.indent(LONG.replace("    out = []", '    """Doc."""\n\n    out = []  # why'), "    ")
+    (tmp_path / "wheels").mkdir()
+    with zipfile.ZipFile(tmp_path / "wheels" / "shop-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("a.py", f"import os\n\n\nclass Shop:\n{inside}\n\n\nLIMIT = 3\n")
+    found = cases([record("Shop.merge", LONG), record("gone", LONG.replace("merge", "gone"))], 30, seed=1)
+    (case,) = in_files(found, tmp_path)
+    assert (case.above, case.below, case.indent) == ("import os\n\n\nclass Shop:", "\n\nLIMIT = 3\n", 4)
+    assert case.wanted == LONG
 
 
 def test_the_same_seed_draws_the_same_cases() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from repairmodel import corpus, packages
 from repairmodel.exclusions import BENCHMARKS, Examples
-from repairmodel.functions import clean, fingerprint, functions
+from repairmodel.functions import Function, clean, fingerprint, functions
 from repairmodel.packages import Package, licence_problem
 from repairmodel.sources import usable
 
@@ -37,7 +37,9 @@ def test_docstrings_comments_and_blank_lines_go() -> None:
     source = (
         'class A:\n    def f(self, a):\n        """Doc."""\n        # why\n\n        b = a  # what\n        return  b\n'
     )
-    assert list(functions(source)) == [("A.f", "def f(self, a):\n    b = a\n    return  b")]
+    assert list(functions(source)) == [
+        Function(name="A.f", text="def f(self, a):\n    b = a\n    return  b", start=1, end=7, indent=4)
+    ]
 
 
 def test_functions_that_can_not_be_cleaned_are_left_out() -> None:
@@ -94,7 +96,7 @@ def test_tiny_functions_are_read_but_not_those_of_the_examples(tmp_path: Path) -
     """A method of two lines is read like any other; one that an example has nearly so is left out."""
     tiny = "def __hash__(self):\n    return hash((self.left, self.right, self.size))"
     (tmp_path / "pair.py").write_text(tiny + "\n")
-    assert [text for _, text in functions(tiny)] == [tiny]
+    assert [each.text for each in functions(tiny)] == [tiny]
     examples = Examples(tmp_path)
     rows = [
         {"name": "__hash__", "text": tiny.replace("size", "height"), "mark": "a"},

@@ -58,7 +58,8 @@ class Worth:
 
 
 Finish = Callable[[int, Answer], float | None]
-"""(line, answer) -> nats that the finished answer costs beyond its probability, or None where it is no answer."""
+"""(line, answer) -> nats that the finished answer costs beyond its probability, or None where it is no answer. Where
+that is below 0, it is worth more than its beginnings could tell, and comes out as soon as it is found."""
 
 
 class Frontier:

@@ -3,12 +3,13 @@
 import builtins
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from swarmcode.agent.edits import Kind, Sight, edits, sight
 from swarmcode.agent.pointers import Answer, Favour, SpanPrompt, Speller, Trie
+from swarmcode.agent.sense import Sense, sense
 from swarmcode.agent.statement import can_follow
 from swarmcode.agent.window import cut
 from swarmcode.flow import Suspect
@@ -19,21 +20,24 @@ _WORD = re.compile(r"[^\W\d]\w*")
 _PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
 FAVOUR: Mapping[Kind, Favour] = {
-    "swap": Favour(0.8, -4.3),
-    "one off": Favour(0.5, -5.1),
-    "negation": Favour(0.3, -3.4),
+    "swap": Favour(0.4, -4.3),
+    "one off": Favour(0.25, -5.1),
+    "negation": Favour(0.15, -3.4),
     "order": Favour(0.0, -3.9),
-    "name": Favour(-0.1, -5.8),
-    "owner": Favour(-0.2, -7.0),
-    "constant": Favour(-0.3, -5.5),
+    "name": Favour(-0.05, -5.8),
+    "owner": Favour(-0.1, -7.0),
+    "constant": Favour(-0.15, -5.5),
     "condition": Favour(0.0, -5.9),
     "slice": Favour(0.0, -6.5),
-    "result": Favour(-0.2, -6.8),
-    "argument": Favour(-0.4, -6.8),
-    "call": Favour(-0.3, -7.6),
+    "result": Favour(-0.1, -6.8),
+    "argument": Favour(-0.2, -6.8),
+    "call": Favour(-0.15, -7.6),
 }
-"""What speaks for a small edit by its kind. Bonuses are half of what `bench/calibrate.py` fitted to a weaker model;
-floors are the log of how often one such edit of the faulty line is the right one, less 1."""
+"""What speaks for a small edit by its kind. Bonuses are a quarter of what `bench/calibrate.py` fitted to a weaker
+model; floors are the log of how often one such edit of the faulty line is the right one, less 1."""
+
+STRANGE_WORD = 2.0
+"""Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +50,20 @@ class Place:
     prompt: SpanPrompt
     small: Trie
     """Answers that are well-formed small edits of the line, with what speaks for their kind."""
+    sense: Sense | None
+    """None where nothing can be said of the function around it."""
 
-    def takes(self, line: str) -> bool:
-        """Whether another line can stand in place of this one."""
-        old = self.prompt.window.line
-        return line != old and _fits(self.suspect.path, old, line)
+    def cost(self, line: str) -> float | None:
+        """Nats that another line costs beyond what the model thinks of it, below 0 where much speaks for it; None where
+        it cannot stand in place of this one."""
+        path, old = self.suspect.path, self.prompt.window.line
+        if self.sense is not None:
+            cost = self.sense.cost(self.prompt.window.lines(line))
+        else:
+            cost = 0.0 if _fits(path, old, line) else None
+        if cost is None or line == old:
+            return None
+        return cost + STRANGE_WORD * len(strange_words(path, self.text, line))
 
 
 def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
@@ -65,13 +78,16 @@ def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
         return None
     made = small_edits(suspect.path, text, prompt, speller)
     small = Trie.of((answer, FAVOUR[kind]) for answer, kind in made.items())
-    return Place(suspect=suspect, text=text, prompt=prompt, small=small)
+    return Place(suspect=suspect, text=text, prompt=prompt, small=small, sense=sense(suspect.path, text, suspect.start))
 
 
-def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller) -> dict[Answer, Kind]:
-    """Those of a line as answers; left out is what the model cannot say, and what breaks the syntax."""
+def small_edits(
+    path: str, text: str, prompt: SpanPrompt, speller: Speller, idle: Iterable[str] = ()
+) -> dict[Answer, Kind]:
+    """Those of a line as answers; left out is what the model cannot say, and what breaks the syntax. `idle`: names that
+    wait for being read, and come before all others."""
     window = prompt.window
-    around = sight("\n".join((*window.above, *window.below))) | _elsewhere(text)
+    around = Sight(names=sorted(idle)) | sight("\n".join((*window.above, *window.below))) | _elsewhere(text)
     found: dict[Answer, Kind] = {}
     for kind, texts in edits(window.line, around).items():
         for new in texts:

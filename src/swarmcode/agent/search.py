@@ -13,7 +13,7 @@ from functools import reduce
 from operator import or_
 
 from swarmcode.agent.frontier import Found, Frontier, Node, Worth
-from swarmcode.agent.place import FAVOUR, Place, place_of, strange_words
+from swarmcode.agent.place import FAVOUR, Place, place_of
 from swarmcode.agent.pointers import Answer, AnswerConstraint, Marks, Speller
 from swarmcode.agent.proposal import Edit, Proposal, Proposals
 from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Segment
@@ -31,8 +31,6 @@ FOLLOWING = 96
 """Tokens that are followed from an unfinished answer, at most."""
 FAINT = -9.0
 """Log-probability, at most, of a token that the model was not asked for, and that a small edit goes on with."""
-STRANGE_WORD = 4.0
-"""Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
 
 
 class Search:
@@ -132,11 +130,13 @@ class Search:
         """As `frontier.Finish`: an answer that changes nothing, or says what another said, is none."""
         place = self._places[number]
         line, _ = self._speller.replaced(place.prompt.line, answer[:-1])
-        if line is None or (number, line) in self._seen or not place.takes(line):
+        if line is None or (number, line) in self._seen:
             return None
         self._seen.add((number, line))
-        self._lines[number, answer] = line
-        return STRANGE_WORD * len(strange_words(place.suspect.path, place.text, line))
+        cost = place.cost(line)
+        if cost is not None:
+            self._lines[number, answer] = line
+        return cost
 
 
 def expansion(place: Place, answer: Answer, marks: Marks, top: int = FOLLOWING) -> Request:

@@ -39,11 +39,13 @@ class Window:
         """The whole file with the line replaced; a new line without code deletes it, one with newlines adds lines."""
         lines = text.split("\n")
         carriage = "\r" if lines[self.number - 1].endswith("\r") else ""
-        kept = [self.indent + piece.rstrip() for piece in new.split("\n") if piece.strip()]
-        if kept:
-            kept[-1] += self.trailing
-        lines[self.number - 1 : self.number] = [line + carriage for line in kept]
+        lines[self.number - 1 : self.number] = [line + carriage for line in self.lines(new)]
         return "\n".join(lines)
+
+    def lines(self, new: str) -> list[str]:
+        """What stands in the file for a new line, without line ends."""
+        kept = [self.indent + piece.rstrip() for piece in new.split("\n") if piece.strip()]
+        return [*kept[:-1], kept[-1] + self.trailing] if kept else []
 
 
 def cut(path: str, text: str, number: int, *, before: int = 8, after: int = 5) -> Window | None:
