@@ -1,121 +1,117 @@
-"""How well the search orders its answers, and what its weights should be for a model.
+"""How well the search orders its proposals, and what its weights should be for a model.
 
     python -m repairmodel.cases --faults 600 --out cases.jsonl      # in training/
     python bench/calibrate.py cases.jsonl [--model NAME|PATH] [--sample N]
 
-The cases are faults in functions of held-out projects. For each, the small edits of the faulty line and of three other
-lines of its function get their exact probabilities; the right edit's rank among them is what counts. Printed: how often
-the right edit is a small edit that the model reaches at all, its rank by the model's probability alone, by the weights
-that the product has, and by weights fitted here (each half of the projects by the other half's fit), and the fit of all
-as the table that `agent/place.py` holds. The fit maximises the log-likelihood of the right edit in a conditional logit
-(McFadden 1973) by Newton's method, with a little shrinkage.
+The cases are faults in functions of held-out projects. For each, the search proposes edits of all lines of the
+function, each line as suspect as any other; the right edit's rank among the first of them is what counts. Printed: how
+often it is among them at all, its rank by the model's probability alone, by the weights that the product has, and by
+weights fitted here (each half of the projects by the other half's fit), and the fit of all, for `agent/place.py` and
+`agent/sense.py`. The fit maximises the log-likelihood of the right edit in a conditional logit (McFadden 1973) by
+Newton's method, with a little shrinkage.
 """
 
 import argparse
 import asyncio
-import heapq
 import json
-import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from search import LONGEST, WIDTH, Case, bare, case_of, search_of
 
 from swarmcode.agent.edits import KINDS, Kind
-from swarmcode.agent.place import FAVOUR, Place, place_of, small_edits
-from swarmcode.agent.pointers import Speller
-from swarmcode.agent.search import WORTH, expansion
+from swarmcode.agent.flaws import FLAWS
+from swarmcode.agent.place import FAVOUR, STRANGE_WORD, Place, small_edits, strange_words
+from swarmcode.agent.pointers import Answer, Speller
+from swarmcode.agent.proposal import Edit
+from swarmcode.agent.search import WORTH
+from swarmcode.agent.sense import MOST, WEIGHTS
 from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import resolve
 from swarmcode.engine.protocol import Engine
-from swarmcode.flow import Suspect
-from swarmcode.tree import Tree
 
-OTHERS = 3
-"""Lines of the function, beside the faulty one, whose edits compete."""
-FAINTEST = -13.0
-"""Log-probability of beginnings that are not followed: what is fainter is never tried by a search either."""
-WIDTH = 100
+PROPOSALS = 120
+"""That compete."""
 BUDGETS = (1, 3, 10, 30, 100)
-SHRINKAGE = 0.01
+SHRINKAGE = 0.5
+"""Weight of a squared weight, in nats of the likelihood of all."""
+UNLISTED = "none of them"
+NAMES = (
+    *("probability", "strange word", *KINDS, UNLISTED),
+    *(f"{flaw} made" for flaw in FLAWS),
+    *(f"{flaw} mended" for flaw in FLAWS),
+)
+"""Features of a proposal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
-    """One fault: the small edits that compete, and which one is right."""
+    """One fault: the proposals that compete, and which one is right."""
 
     project: str
     features: NDArray[np.float64]
-    """Shape (edits, 1 + kinds): log-probability, and one for the kind."""
+    """Shape (proposals, features)."""
     right: int
 
     def rank(self, weights: NDArray[np.float64]) -> int:
-        """Of the right edit, from 1."""
+        """Of the right proposal, from 1."""
         scores = self.features @ weights
         return int((scores > scores[self.right]).sum()) + 1
 
 
-def lines_of(case: dict[str, Any], rng: random.Random) -> list[int]:
-    """The faulty line, then the others, by index."""
-    others = [number for number in range(len(case["lines"])) if number != case["line"]]
-    return [case["line"], *rng.sample(others, min(OTHERS, len(others)))]
-
-
-async def contest(engine: Engine, speller: Speller, case: dict[str, Any], rng: random.Random) -> Contest | None:
-    """None where the right edit is no small edit, or too faint to be reached."""
-    tree = Tree(root=Path(), files=frozenset(), changes={"m.py": "\n".join([*case["lines"], ""]).encode()})
-    wanted = case["wanted"].split("\n")
-    if len(wanted) != len(case["lines"]):
-        return None
-    rows: list[tuple[float, Kind]] = []
+async def contest(engine: Engine, speller: Speller, case: Case) -> Contest | None:
+    """None where the right edit is not among the first."""
+    wanted = bare(case.file(case.wanted))
+    search = search_of(engine, speller, case, range(len(case.lines)))
+    kinds: dict[int, dict[Answer, Kind]] = {}
+    rows: list[list[float]] = []
     right = -1
-    for number in lines_of(case, rng):
-        suspect = Suspect(path="m.py", symbol="", start=number + 1, end=number + 1, score=1.0, evidence=())
-        place = place_of(suspect, tree, speller)
-        kinds = small_edits("m.py", place.text, place.prompt, speller) if place else {}
-        goal = speller.answer(place.prompt.line, wanted[number]) if place and number == case["line"] else None
-        if number == case["line"] and goal not in kinds:
-            return None
-        for answer, chance in (await chances(engine, speller, place)).items() if place else ():
-            right = len(rows) if answer == goal else right
-            rows.append((chance, kinds[answer]))
-    if right < 0:
-        return None
-    features = np.array([[chance, *(float(kind == each) for each in KINDS)] for chance, kind in rows])
-    return Contest(project=case["source"].split(":")[0], features=features, right=right)
+    while len(rows) < PROPOSALS and (proposal := await search.following()) is not None:
+        if len(proposal.edits) == 1:
+            right = len(rows) if right < 0 and bare(proposal.new) == wanted else right
+            (edit,) = proposal.edits
+            number = edit.place.suspect.start
+            kinds[number] = kinds.get(number) or kinds_of(speller, edit.place)
+            rows.append(features(edit, kind_of(speller, edit, kinds[number])))
+    return Contest(project=case.source.split(":")[0], features=np.array(rows), right=right) if right >= 0 else None
 
 
-async def chances(engine: Engine, speller: Speller, place: Place) -> dict[tuple[int, ...], float]:
-    """Natural log-probabilities of the small edits of a line, of those that are not too faint."""
-    heap = [(0.0, (), place.small)]
-    found: dict[tuple[int, ...], float] = {}
-    while heap:
-        nodes = [heapq.heappop(heap) for _ in range(min(WIDTH, len(heap)))]
-        asked = (engine.complete(expansion(place, answer, speller.marks, top=256)) for _, answer, _ in nodes)
-        for (cost, answer, trie), (completion,) in zip(nodes, await asyncio.gather(*asked), strict=True):
-            told = dict(completion.tops[0])
-            for token, following in trie.items():
-                chance = told.get(token, -math.inf) - cost
-                if token == speller.marks.end:
-                    found[(*answer, token)] = chance
-                elif chance > FAINTEST:
-                    heapq.heappush(heap, (-chance, (*answer, token), following))
-    return {answer: chance for answer, chance in found.items() if chance > 2 * FAINTEST}
+def kinds_of(speller: Speller, place: Place) -> dict[Answer, Kind]:
+    """Of the small edits of a line."""
+    idle = place.sense.found.idle if place.sense else ()
+    return small_edits(place.suspect.path, place.text, place.prompt, speller, idle)
+
+
+def kind_of(speller: Speller, edit: Edit, kinds: Mapping[Answer, Kind]) -> str:
+    answer = speller.answer(edit.place.prompt.line, edit.line)
+    return kinds.get(answer, UNLISTED) if answer else UNLISTED
+
+
+def features(edit: Edit, kind: str) -> list[float]:
+    """One for each of `NAMES`."""
+    place = edit.place
+    changes = (place.sense.changes(place.prompt.window.lines(edit.line)) if place.sense else {}) or {}
+    return [
+        edit.logprob,
+        len(strange_words(place.suspect.path, place.text, edit.line)),
+        *(float(kind == each) for each in (*KINDS, UNLISTED)),
+        *(min(MOST, max(0, changes.get(flaw, 0))) for flaw in FLAWS),
+        *(min(MOST, max(0, -changes.get(flaw, 0))) for flaw in FLAWS),
+    ]
 
 
 def fit(contests: Sequence[Contest]) -> NDArray[np.float64]:
-    """Weights of the log-probability and of each kind."""
-    size = 1 + len(KINDS)
-    weights = np.zeros(size)
+    """Weights of the features."""
+    weights = np.zeros(len(NAMES))
     weights[0] = 0.5
-    shrink = np.array([0.0] + [2 * SHRINKAGE] * len(KINDS)) * len(contests)
-    for _ in range(20):
+    shrink = np.array([0.0] + [2 * SHRINKAGE] * (len(NAMES) - 1))
+    for _ in range(30):
         gradient, curvature = -shrink * weights, np.diag(shrink + 1e-9)
         for each in contests:
             scores = each.features @ weights
@@ -125,10 +121,18 @@ def fit(contests: Sequence[Contest]) -> NDArray[np.float64]:
             gradient += each.features[each.right] - mean
             curvature += (each.features * share[:, None]).T @ each.features - np.outer(mean, mean)
         step = np.linalg.solve(curvature, gradient)
+        step *= min(1.0, 2.0 / np.abs(step).max())
         weights += step
         if np.abs(step).max() < 1e-4:
             break
     return weights
+
+
+def product() -> NDArray[np.float64]:
+    """What the product has, but for the floors of kinds."""
+    kinds = (*(FAVOUR[kind].bonus for kind in KINDS), WORTH.unlisted)
+    made, mended = (-WEIGHTS[flaw].made for flaw in FLAWS), (WEIGHTS[flaw].mended for flaw in FLAWS)
+    return np.array([WORTH.trust, -STRANGE_WORD, *kinds, *made, *mended])
 
 
 def crossed(contests: Sequence[Contest]) -> list[int]:
@@ -140,40 +144,43 @@ def crossed(contests: Sequence[Contest]) -> list[int]:
 
 def report(contests: Sequence[Contest], faults: int) -> Iterator[str]:
     """The table."""
-    product = np.array([WORTH.trust, *(FAVOUR[kind].bonus for kind in KINDS)])
-    alone = np.array([1.0, *[0.0] * len(KINDS)])
-    yield f"{len(contests)} of {faults} faults are mended by a small edit that the model reaches"
-    yield f"{'rank of the right edit':24}" + "".join(f"{f'top {budget}':>9}" for budget in BUDGETS) + f"{'median':>9}"
+    alone = np.array([1.0, *[0.0] * (len(NAMES) - 1)])
+    yield f"the right edit is among the first {PROPOSALS} for {len(contests)} of {faults} faults"
+    yield f"{'its rank':24}" + "".join(f"{f'top {budget}':>9}" for budget in BUDGETS) + f"{'median':>9}"
     named = {"probability alone": [each.rank(alone) for each in contests]}
-    named["weights of the product"] = [each.rank(product) for each in contests]
+    named["weights of the product"] = [each.rank(product()) for each in contests]
     named["fitted, crosswise"] = crossed(contests)
     for name, ranks in named.items():
         row = "".join(f"{sum(rank <= budget for rank in ranks) / len(ranks):9.0%}" for budget in BUDGETS)
         yield f"{name:24}{row}{statistics.median(ranks):9.0f}"
     weights = fit(contests)
-    right = Counter(list(KINDS)[int(each.features[each.right][1:].argmax())] for each in contests)
-    yield f"\ntrust {weights[0]:.2f}"
-    for kind, weight in zip(KINDS, weights[1:], strict=True):
-        yield f'    "{kind}": {weight:.1f},' + f"  # {right[kind]} faults"
+    right = Counter(
+        name for each in contests for name, there in zip(NAMES, each.features[each.right], strict=True) if there
+    )
+    yield f"\nfitted, for a trust of {WORTH.trust} (and by how many right edits)"
+    for name, weight in list(zip(NAMES, weights * WORTH.trust / weights[0], strict=True))[1:]:
+        yield f"    {name:24}{weight:6.2f}  ({right[name]})"
 
 
 async def study(options: argparse.Namespace) -> None:
-    rng = random.Random(0)
-    faults = [json.loads(line) for line in options.cases.read_text().splitlines()][: options.sample or None]
-    engine = await open_engine(resolve(options.model), agents=WIDTH)
+    found = [case_of(json.loads(line)) for line in options.cases.read_text(encoding="utf-8").splitlines()]
+    cases = [case for case in found if len(case.lines) <= LONGEST]
+    random.Random(0).shuffle(cases)
+    cases = cases[: options.sample or None]
+    engine = await open_engine(resolve(options.model), agents=WIDTH, exact=False)
     try:
         speller = Speller(engine)
-        made = [await contest(engine, speller, case, rng) for case in faults]
+        made = [await contest(engine, speller, case) for case in cases]
     finally:
         await engine.close()
-    print("\n".join(report([each for each in made if each], len(faults))))
+    print("\n".join(report([each for each in made if each], len(cases))))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("cases", type=Path)
     parser.add_argument("--model", default="repair")
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only the first N faults")
+    parser.add_argument("--sample", type=int, default=0, metavar="N", help="only N faults")
     asyncio.run(study(parser.parse_args()))
 
 

@@ -4,9 +4,9 @@
     python bench/search.py cases.jsonl [--model NAME|PATH] [--functions 100]
 
 Given the line: the search is asked about the faulty line alone. Without it: about all lines of the function (of up to
-30), each as suspect as any other. Right is the exact text of the function as it was before the fault, blank lines
-aside, so these are lower bounds on what tests would accept; nothing is run. What localisation adds is measured by
-`bench/faults.py`.
+30), each as suspect as any other. The search sees the whole file. Right is its exact text as it was before the fault,
+blank lines aside, so these are lower bounds on what tests would accept; nothing is run. What localisation adds is
+measured by `bench/faults.py`.
 """
 
 import argparse
@@ -14,9 +14,10 @@ import asyncio
 import json
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from swarmcode.agent.pointers import Speller
 from swarmcode.agent.search import DESCENT, SHARPNESS, Search
@@ -26,6 +27,7 @@ from swarmcode.engine.protocol import Engine
 from swarmcode.flow import Suspect
 from swarmcode.tree import Tree
 
+PATH = "m.py"
 WIDTH = 48
 LONGEST = 30
 """Lines of a function that is searched as a whole."""
@@ -45,6 +47,8 @@ class Case:
     line: int
     """Of the fault, from 0."""
     wanted: str
+    source: str
+    """`project:path:function`."""
     above: str
     """The file above the function."""
     below: str
@@ -62,30 +66,37 @@ class Case:
         return "\n".join(filter(None, (self.above, inside, self.below))) + "\n"
 
 
+def case_of(written: Mapping[str, Any]) -> Case:
+    """One that `repairmodel.cases` wrote."""
+    return Case(**{field.name: written[field.name] for field in fields(Case)})
+
+
+def search_of(engine: Engine, speller: Speller, case: Case, lines: Iterable[int]) -> Search:
+    """About some lines of the function, each as suspect as any other."""
+    tree = Tree(root=Path("/nowhere"), files=frozenset(), changes={PATH: case.file("\n".join(case.lines)).encode()})
+    # A line counts less the further down the list it stands; here none is to.
+    scores = {case.first + line + 1: place ** (DESCENT / SHARPNESS) for place, line in enumerate(lines, 1)}
+    suspects = [
+        Suspect(path=PATH, symbol="", start=line, end=line, score=score, evidence=()) for line, score in scores.items()
+    ]
+    return Search(engine, tree, speller, suspects, WIDTH)
+
+
 async def rank(engine: Engine, speller: Speller, case: Case, lines: Iterable[int], limit: int) -> int:
     """Of the right proposal among those about some lines, from 1; `NEVER` where it is not among so many."""
-    text = case.file("\n".join(case.lines))
-    wanted = _bare(case.file(case.wanted))
-    tree = Tree(root=Path("/nowhere"), files=frozenset(), changes={"m.py": text.encode()})
-    # A line counts less the further down the list it stands; here none is to.
-    scores = {line: place ** (DESCENT / SHARPNESS) for place, line in enumerate(lines, 1)}
-    suspects = [
-        Suspect(
-            path="m.py", symbol="", start=case.first + line + 1, end=case.first + line + 1, score=score, evidence=()
-        )
-        for line, score in scores.items()
-    ]
-    search = Search(engine, tree, speller, suspects, WIDTH)
+    wanted = bare(case.file(case.wanted))
+    search = search_of(engine, speller, case, lines)
     for number in range(1, limit + 1):
         proposal = await search.following()
         if proposal is None:
             break
-        if _bare(proposal.new) == wanted:
+        if bare(proposal.new) == wanted:
             return number
     return NEVER
 
 
-def _bare(text: str) -> list[str]:
+def bare(text: str) -> list[str]:
+    """A file without what does not matter."""
     return [line.rstrip() for line in text.split("\n") if line.strip()]
 
 
@@ -117,8 +128,7 @@ async def main() -> None:
     parser.add_argument("--model", default="repair")
     parser.add_argument("--functions", type=int, default=100)
     options = parser.parse_args()
-    found = [json.loads(line) for line in options.cases.read_text(encoding="utf-8").splitlines()]
-    cases = [Case(**{field.name: one[field.name] for field in fields(Case)}) for one in found]
+    cases = [case_of(json.loads(line)) for line in options.cases.read_text(encoding="utf-8").splitlines()]
     engine = await open_engine(resolve(options.model), agents=100, exact=False)
     try:
         await measure(engine, cases, options.functions)

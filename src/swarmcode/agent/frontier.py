@@ -37,6 +37,8 @@ class Found:
 
     line: int
     answer: Answer
+    logprob: float
+    """As the model has it."""
     score: float
     """Log of its worth, comparable between lines."""
 
@@ -136,7 +138,8 @@ class Frontier:
         if cost is None:
             return
         favour = node.listed.favour if node.listed is not None else Favour(self._worth.unlisted)
-        found = Found(line=node.line, answer=node.answer, score=self._value(node, favour) - cost)
+        score = self._value(node, favour) - cost
+        found = Found(line=node.line, answer=node.answer, logprob=node.logprob, score=score)
         heapq.heappush(self._found, (-found.score, next(self._numbers), found))
 
     def _bound(self, node: Node) -> float:

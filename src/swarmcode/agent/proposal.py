@@ -21,6 +21,8 @@ class Edit:
     place: Place
     line: str
     """Empty where the line goes; with newlines where lines are added."""
+    logprob: float
+    """Of the answer, as the model has it."""
     score: float
     """Log of its worth."""
 

@@ -74,7 +74,7 @@ class Search:
 
     def _edit(self, found: Found) -> Edit:
         line = self._lines.pop((found.line, found.answer))
-        return Edit(place=self._places[found.line], line=line, score=found.score)
+        return Edit(place=self._places[found.line], line=line, logprob=found.logprob, score=found.score)
 
     async def _expand(self) -> None:
         """One batch. Where it is cancelled, the frontier is as before."""
