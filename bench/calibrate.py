@@ -84,8 +84,7 @@ async def contest(engine: Engine, speller: Speller, case: Case) -> Contest | Non
 
 def kinds_of(speller: Speller, place: Place) -> dict[Answer, Kind]:
     """Of the small edits of a line."""
-    idle = place.sense.found.idle if place.sense else ()
-    return small_edits(place.suspect.path, place.text, place.prompt, speller, idle)
+    return small_edits(place.suspect.path, place.text, place.prompt, speller, place.sense)
 
 
 def kind_of(speller: Speller, edit: Edit, kinds: Mapping[Answer, Kind]) -> str:

@@ -29,7 +29,7 @@ STAGES = ("plan", "swarm", "judge", "merge")
 ONLY_IN = {
     "llama_cpp": "engine/llama/library.py",
     "llguidance": "engine/llama/grammar.py",
-    "docker": "sandbox/docker.py",
+    "docker": "sandbox/daemon.py",
     "git": "gitdir.py",
     "huggingface_hub": "engine/hub.py",
     "httpx": "engine/remote/client.py",

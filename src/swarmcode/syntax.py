@@ -59,10 +59,11 @@ _REMEMBERED: Final = 100_000
 _digests: dict[tuple[str, str, bytes], bytes] = {}
 
 
+@lru_cache(maxsize=4096)
 def language_of(path: str) -> str:
     """Name of the language in the language pack; empty where it is none of those that hold code."""
-    name = PurePosixPath(path).name
-    return _BY_NAME.get(name) or _BY_SUFFIX.get(PurePosixPath(path).suffix, "")
+    file = PurePosixPath(path)
+    return _BY_NAME.get(file.name) or _BY_SUFFIX.get(file.suffix, "")
 
 
 @lru_cache(maxsize=64)

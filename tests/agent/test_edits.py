@@ -107,6 +107,20 @@ def test_what_is_near_comes_first() -> None:
     assert both.names == ("b", "a", "c")
 
 
+def test_what_stands_behind_a_name_elsewhere_is_tried_there_first() -> None:
+    """An attribute of its own kind is likelier than that of another; called or not makes two sorts."""
+    around = sight("key.last = 1\n" + "".join(f"other.a{n} = run(x.b{n}())\n" for n in range(30)) + "key.find(0)\n")
+    assert around.behind("key", called=False)[:2] == ("last", "a29")
+    assert around.behind("key", called=True)[:2] == ("find", "b29")
+    assert {"return key.last", "return other.a29"} <= every("return key.first", around) | every(
+        "return other.b", around
+    )
+    assert "return key.last.x" in every("return key.wrong.x", around)
+    assert (sight("a.b") | sight("a.c + a.b")).behind("a", called=False) == ("b", "c")
+    assert Line.of("f().x.y").owner(6) == "x"
+    assert Line.of("f().x").owner(4) == Line.of("x").owner(0) == ""
+
+
 def test_strings_are_left_alone() -> None:
     """What stands in quotes is no code."""
     made = every("x = f('a - 1 < b and c')")

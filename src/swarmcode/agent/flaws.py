@@ -9,7 +9,7 @@ import builtins
 import symtable
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
@@ -40,6 +40,10 @@ for _kind in (SyntaxWarning, DeprecationWarning):
     warnings.filterwarnings("ignore", category=_kind, module=_NAME)
 
 
+Span = tuple[int, int]
+"""First and last line, from 1."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
     """What a file offers to a function in it."""
@@ -48,8 +52,9 @@ class Module:
     """Names that the file binds for all of it; None where any may be (`import *`)."""
     attributes: frozenset[str]
     signatures: Signatures
-    functions: tuple[tuple[int, int], ...]
-    """First and last line, from 1, of each outermost function."""
+    functions: tuple[Span, ...]
+    """The outermost ones."""
+    classes: tuple[Span, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ def module(text: str) -> Module | None:
         bound=None if stars else frozenset(_module_names(table)),
         attributes=frozenset(name for node in nodes for name in _attributes(node)),
         signatures=signatures(tree.body),
-        functions=tuple(_outermost(tree)),
+        functions=tuple(_outermost(tree, (ast.FunctionDef, ast.AsyncFunctionDef))),
+        classes=tuple(_outermost(tree, (ast.ClassDef,))),
     )
 
 
@@ -166,12 +172,17 @@ def _attributes(node: ast.AST) -> Iterator[str]:
             yield from (each.asname or each.name.partition(".")[0] for each in names)
 
 
-def _outermost(tree: ast.AST) -> Iterator[tuple[int, int]]:
+def _outermost(tree: ast.AST, kinds: tuple[type[ast.stmt], ...]) -> Iterator[Span]:
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, kinds):
             yield node.lineno, node.end_lineno or node.lineno
         elif isinstance(node, ast.stmt | ast.excepthandler):
-            yield from _outermost(node)
+            yield from _outermost(node, kinds)
+
+
+def around(spans: Iterable[Span], number: int) -> Span | None:
+    """The one that a line is in."""
+    return next((each for each in spans if each[0] <= number <= each[1]), None)
 
 
 def _of_node(node: ast.AST, within: Module) -> Iterator[Flaw]:

@@ -3,7 +3,7 @@
 import builtins
 import keyword
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -76,18 +76,20 @@ def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
     prompt = speller.prompt(window) if window else None
     if window is None or prompt is None:
         return None
-    made = small_edits(suspect.path, text, prompt, speller)
-    small = Trie.of((answer, FAVOUR[kind]) for answer, kind in made.items())
-    return Place(suspect=suspect, text=text, prompt=prompt, small=small, sense=sense(suspect.path, text, suspect.start))
+    made = sense(suspect.path, text, suspect.start)
+    kinds = small_edits(suspect.path, text, prompt, speller, made)
+    small = Trie.of((answer, FAVOUR[kind]) for answer, kind in kinds.items())
+    return Place(suspect=suspect, text=text, prompt=prompt, small=small, sense=made)
 
 
-def small_edits(
-    path: str, text: str, prompt: SpanPrompt, speller: Speller, idle: Iterable[str] = ()
-) -> dict[Answer, Kind]:
-    """Those of a line as answers; left out is what the model cannot say, and what breaks the syntax. `idle`: names that
-    wait for being read, and come before all others."""
+def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller, sense: Sense | None) -> dict[Answer, Kind]:
+    """Those of a line as answers; left out is what the model cannot say, and what breaks the syntax."""
     window = prompt.window
-    around = Sight(names=sorted(idle)) | sight("\n".join((*window.above, *window.below))) | _elsewhere(text)
+    near = sight("\n".join((*window.above, *window.below)))
+    if sense is not None:
+        # Names that wait for being read come before all others, and what the class names before the rest of its file.
+        near = Sight(names=sorted(sense.found.idle)) | near | _elsewhere(sense.home(text))
+    around = near | _elsewhere(text)
     found: dict[Answer, Kind] = {}
     for kind, texts in edits(window.line, around).items():
         for new in texts:

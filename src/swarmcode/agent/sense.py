@@ -8,7 +8,7 @@ said.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from swarmcode.agent.flaws import FLAWS, Flaw, Found, Module, flaws, module
+from swarmcode.agent.flaws import FLAWS, Flaw, Found, Module, around, flaws, module
 from swarmcode.syntax import language_of
 
 MOST = 2
@@ -38,6 +38,8 @@ WEIGHTS: Mapping[Flaw, Weight] = {
 class Sense:
     """A line in its function."""
 
+    number: int
+    """Of the line in the file, from 1."""
     rows: tuple[str, ...]
     """Of the function, as they stand in the file."""
     row: int
@@ -45,6 +47,11 @@ class Sense:
     module: Module
     found: Found
     """What is wrong with the function as it is."""
+
+    def home(self, text: str) -> str:
+        """The class of the function, out of the file's text; empty where it has none."""
+        span = around(self.module.classes, self.number)
+        return "\n".join(text.split("\n")[span[0] - 1 : span[1]]) if span else ""
 
     def changes(self, lines: Sequence[str]) -> Mapping[Flaw, int] | None:
         """How many flaws of each kind more there are (fewer: below 0) with some lines in place of this one; None where
@@ -64,12 +71,12 @@ class Sense:
 def sense(path: str, text: str, number: int) -> Sense | None:
     """Of line `number` of a file; None where it is in no function, or the file is no Python."""
     within = module(text) if language_of(path) == "python" else None
-    span = next((each for each in within.functions if each[0] <= number <= each[1]), None) if within else None
+    span = around(within.functions, number) if within else None
     if within is None or span is None:
         return None
     rows = tuple(text.split("\n")[span[0] - 1 : span[1]])
     found = flaws("\n".join(rows), within)
-    return None if found is None else Sense(rows=rows, row=number - span[0], module=within, found=found)
+    return None if found is None else Sense(number=number, rows=rows, row=number - span[0], module=within, found=found)
 
 
 def _cost(weight: Weight, more: int) -> float:

@@ -1,4 +1,4 @@
-"""Boxes that are Docker containers. The only caller of Docker.
+"""Boxes that are Docker containers.
 
 By default a container shows the host's own programs: its image, made on the spot, holds nothing but links and two
 tables, /usr and the toolchain are bound read-only to where they lie on the host. `image` uses a given image instead.
@@ -11,50 +11,20 @@ Not covered: faults of the kernel or of the engine, and reading what the mounts 
 """
 
 import asyncio
-import os
-import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
 
-import docker
-import requests
-from docker.errors import APIError, DockerException, ImageNotFound
-from docker.models.containers import Container
-from docker.types import LogConfig, Mount, Ulimit
-
-from swarmcode.errors import SandboxLost, SandboxUnavailable
-from swarmcode.sandbox import host, image
+from swarmcode.sandbox import host
 from swarmcode.sandbox.attach import Attached
-from swarmcode.sandbox.box import MB, OpenBoxes, Restraint, SupervisedBox
+from swarmcode.sandbox.box import OpenBoxes, Restraint, SupervisedBox
+from swarmcode.sandbox.daemon import Daemon, Running, call
 from swarmcode.sandbox.line import Cause, Line
 from swarmcode.sandbox.owner import Owner, sweep_folders
-from swarmcode.sandbox.plan import SHM, Plan, plan
+from swarmcode.sandbox.plan import Plan, plan
 from swarmcode.sandbox.protocol import Base, Box, Limits, Toolchain
 from swarmcode.sandbox.shield import acquire, finish
 from swarmcode.sandbox.stage import Stage
 
-T = TypeVar("T")
-
-TIMEOUT = 60
-"""Seconds that the engine may take for one answer."""
-REMOVAL_SECONDS = 10
-CONNECTIONS = 32
-DEFAULT_SOCKET = Path("/var/run/docker.sock")
-BOX_UID = 61000
-"""Used where swarmcode itself runs as root; no distribution assigns it."""
-INODES_PER_MB = 256
-"""A file costs memory however short it is."""
-OPEN_FILES = 4096
-FAULTS = (DockerException, requests.RequestException, OSError)
-"""The SDK lets faults of the transport through untranslated."""
-START = "Start Docker (`systemctl start docker`, or `dockerd` as root), or use --sandbox bwrap."
-ATTACH = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-KILLED = "137"
-EVENT_TRIES, EVENT_PAUSE = 20, 0.1
-RUN_LABEL = "swarmcode.run"
 RESTRAINT = Restraint(rlimits={"MSGQUEUE": 0}, filtered=True)
 
 
@@ -64,8 +34,8 @@ class DockerSandbox:
     name = "docker"
     isolated = True
 
-    def __init__(self, engine: "_Engine", owner: Owner) -> None:
-        self._engine = engine
+    def __init__(self, daemon: Daemon, owner: Owner) -> None:
+        self._daemon = daemon
         self._stage = Stage(owner)
         self._boxes = OpenBoxes()
         self._preparing = asyncio.Lock()
@@ -74,24 +44,24 @@ class DockerSandbox:
     async def connect(cls, *, run: str, image: str = "") -> "DockerSandbox":
         """Finds the engine. Raises `SandboxUnavailable` where none answers."""
         owner = Owner.current(run)
-        engine = await asyncio.to_thread(_Engine, owner, image)
-        return cls(engine, owner)
+        daemon = await asyncio.to_thread(Daemon, owner, image)
+        return cls(daemon, owner)
 
     async def open(self, base: Base, toolchain: Toolchain, limits: Limits) -> Box:
         host.check_home(base.home)
         async with self._preparing:
-            await _call(self._engine.fetch)
-            source = base.root if self._engine.same_user else await self._stage.source(base.root)
+            await call(self._daemon.fetch)
+            source = base.root if self._daemon.same_user else await self._stage.source(base.root)
             made = await asyncio.to_thread(
-                plan, source, base.home, toolchain, limits, system=not self._engine.image, nested=False
+                plan, source, base.home, toolchain, limits, system=not self._daemon.image, nested=False
             )
-            name = await _call(partial(self._engine.prepare, made.links))
+            name = await call(partial(self._daemon.prepare, made.links))
         launch = partial(self._launch, name, made, limits)
         return await self._boxes.open(SupervisedBox(launch, made.layout, limits, made.env, RESTRAINT))
 
     async def sweep(self) -> int:
         await asyncio.to_thread(sweep_folders)
-        return await _call(self._engine.sweep)
+        return await call(self._daemon.sweep)
 
     async def close(self) -> None:
         await finish(self._close())
@@ -99,256 +69,37 @@ class DockerSandbox:
     async def _close(self) -> None:
         await self._boxes.close()
         await self._stage.close()
-        await asyncio.to_thread(self._engine.close)
+        await asyncio.to_thread(self._daemon.close)
 
     async def _launch(self, name: str, plan: Plan, limits: Limits) -> Line:
         started = time.time()
         # A thread cannot be cancelled: whatever it makes is waited for, and removed if nobody wants it any more.
-        made = _call(partial(self._engine.start, name, plan, limits))
-        container, connection = await acquire(made, self._discard)
-        return _DockerLine(self._engine, container, await Attached.over(connection), started)
+        made = call(partial(self._daemon.start, name, plan, limits))
+        running = await acquire(made, self._discard)
+        return _DockerLine(self._daemon, running, await Attached.over(running.connection), started)
 
-    async def _discard(self, made: tuple[Container, socket.socket]) -> None:
-        container, connection = made
-        connection.close()
-        await asyncio.to_thread(self._engine.remove, container)
+    async def _discard(self, made: Running) -> None:
+        made.connection.close()
+        await asyncio.to_thread(self._daemon.remove, made.container)
 
 
 class _DockerLine:
     """A `Line` to the supervisor of a container."""
 
-    def __init__(self, engine: "_Engine", container: Container, stream: Attached, started: float) -> None:
-        self._engine = engine
-        self._container = container
+    def __init__(self, daemon: Daemon, running: Running, stream: Attached, started: float) -> None:
+        self._daemon = daemon
+        self._container = running.container
         self._stream = stream
         self._started = started
         self.write = stream.write
         self.read = stream.read
 
     async def cause(self) -> Cause:
-        return await _call(partial(self._engine.cause, self._container, self._started))
+        return await call(partial(self._daemon.cause, self._container, self._started))
 
     async def complaint(self) -> str:
         return self._stream.complaint
 
     async def end(self) -> None:
-        await asyncio.to_thread(self._engine.remove, self._container)
+        await asyncio.to_thread(self._daemon.remove, self._container)
         await self._stream.close()
-
-
-class _Engine:
-    """The Docker engine; every method blocks. Faults come out as the SDK's; `_call` translates them."""
-
-    def __init__(self, owner: Owner, image: str) -> None:
-        self.image = image
-        """Given by the person; empty: the host's programs are shown."""
-        self._owner = owner
-        self._client, info = _connect()
-        self._cpus = float(info.get("NCPU") or 1)
-        options = " ".join(info.get("SecurityOptions") or ())
-        self._ids = (os.geteuid(), os.getegid()) if os.geteuid() != 0 else (BOX_UID, BOX_UID)
-        shifted = "name=rootless" in options or "name=userns" in options
-        self.same_user = os.geteuid() == self._ids[0] and not shifted
-        """Whether a box's user is, for the kernel, the one that swarmcode runs as."""
-
-    def fetch(self) -> None:
-        """Sees to it that a given image is there. Raises `SandboxUnavailable` where it cannot be had."""
-        if not self.image or self._has(self.image):
-            return
-        try:
-            self._client.images.pull(self.image)
-        except FAULTS as error:
-            raise SandboxUnavailable(
-                f"there is no image {self.image} here, and it cannot be pulled: {_words(error)}",
-                f"Check the name, or get it with `docker pull {self.image}` or `docker load`.",
-            ) from error
-
-    def prepare(self, links: Mapping[str, str]) -> str:
-        """Name of the image to use: the given one, or one of links and tables, which is there afterwards."""
-        if self.image:
-            return self.image
-        uid, gid = self._ids
-        made = image.build(links, {"/etc/passwd": host.passwd(uid, gid), "/etc/group": host.group(gid)})
-        if not self._has(made.tag):
-            self._client.images.load(made.archive)
-        return made.tag
-
-    def start(self, name: str, plan: Plan, limits: Limits) -> tuple[Container, socket.socket]:
-        """A running container, and the connection to its supervisor."""
-        container = self._client.containers.create(name, **self._options(plan, limits))
-        try:
-            connection = _detached(container.attach_socket(params=ATTACH))
-            try:
-                container.start()
-            except BaseException:
-                connection.close()
-                raise
-        except BaseException:
-            self.remove(container)
-            raise
-        return container, connection
-
-    def cause(self, container: Container, since: float) -> Cause:
-        """Why a container has ended. Raises `SandboxLost` where its command is not to blame."""
-        wanted = {"container": container.id, "event": ["oom", "kill", "die"]}
-        for _ in range(EVENT_TRIES):
-            # Only what has happened so far: a stream that is left half read would leave its connection open.
-            until = f"{time.time():.3f}"
-            events = list(self._client.events(since=f"{since:.3f}", until=until, filters=wanted, decode=True))
-            if events and events[-1]["Action"] == "die":
-                return _cause(events)
-            time.sleep(EVENT_PAUSE)
-        raise SandboxLost(f"the container {container.short_id} does not answer, and has not ended either")
-
-    def remove(self, container: Container) -> None:
-        """Kills and removes; afterwards it is gone, unless the engine is."""
-        try:
-            container.remove(force=True)
-        except APIError:
-            # It is being removed already, because its connection ended, or is gone.
-            self._await_removal(container)
-        except FAULTS:
-            pass  # the engine is dead: what it leaves is for a later sweep
-
-    def _await_removal(self, container: Container) -> None:
-        try:
-            container.wait(condition="removed", timeout=REMOVAL_SECONDS)
-        except FAULTS:
-            pass  # gone
-
-    def sweep(self) -> int:
-        removed = 0
-        found = self._client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True)
-        for container in found:
-            owner = Owner.from_labels(container.labels)
-            if owner is not None and owner.gone:
-                self.remove(container)
-                removed += 1
-        return removed
-
-    def close(self) -> None:
-        self._client.close()
-
-    def _has(self, name: str) -> bool:
-        try:
-            self._client.images.get(name)
-        except ImageNotFound:
-            return False
-        return True
-
-    def _options(self, plan: Plan, limits: Limits) -> dict[str, Any]:
-        uid, gid = self._ids
-        memory = limits.memory_mb * MB
-        program = host.supervisor().argv
-        tmpfs = {place: _tmpfs(size, uid, gid) for place, size in plan.sizes.items() if place != SHM}
-        return {
-            "entrypoint": [program[0]],
-            "command": list(program[1:]),
-            "user": f"{uid}:{gid}",
-            "working_dir": "/",
-            "stdin_open": True,
-            "labels": self._owner.labels,
-            "auto_remove": True,
-            "network_mode": "none",
-            "ipc_mode": "private",
-            "read_only": True,
-            "cap_drop": ["ALL"],
-            "security_opt": ["no-new-privileges:true"],
-            "mounts": [_bind(mount) for mount in plan.mounts],
-            "tmpfs": tmpfs,
-            "shm_size": plan.sizes[SHM] * MB,
-            "mem_limit": memory,
-            "memswap_limit": memory,
-            "nano_cpus": int(1e9 * min(limits.cpus, self._cpus)),
-            "pids_limit": limits.processes + 1,
-            "ulimits": [Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES)],
-            "log_config": LogConfig(type="none"),
-        }
-
-
-def _cause(events: Sequence[dict[str, Any]]) -> Cause:
-    """What a container's own events say of its end. Raises `SandboxLost` where somebody else ended it."""
-    actions = {event["Action"] for event in events}
-    if "oom" in actions:
-        return "memory"
-    if "kill" in actions:
-        raise SandboxLost("a container was taken away under a command", "Is someone removing containers?")
-    # Only the kernel can kill the first process of a box, and only for want of memory.
-    return "memory" if events[-1]["Actor"]["Attributes"].get("exitCode") == KILLED else ""
-
-
-def _detached(stream: Any) -> socket.socket:
-    """The connection under what the SDK gives. The SDK's own part of it is closed here, which it leaves to chance."""
-    given = stream._sock
-    connection: socket.socket = given.dup()
-    stream._response.close()
-    given.close()
-    return connection
-
-
-def _connect() -> tuple[docker.DockerClient, dict[str, Any]]:
-    place = _place()
-    try:
-        # Tried by hand first: the SDK says of every fault of the socket that it is one of the protocol.
-        with socket.socket(socket.AF_UNIX) as attempt:
-            attempt.settimeout(TIMEOUT)
-            attempt.connect(place)
-        client = docker.DockerClient(
-            base_url=f"unix://{place}", version="auto", timeout=TIMEOUT, max_pool_size=CONNECTIONS
-        )
-        return client, client.info()
-    except PermissionError as error:
-        raise SandboxUnavailable(
-            f"you may not use the Docker engine at {place}",
-            "Join the group that owns this socket (`sudo usermod -aG docker $USER`, then log in again), "
-            "or use --sandbox bwrap.",
-        ) from error
-    except FAULTS as error:
-        raise SandboxUnavailable(f"no Docker engine answers at {place}: {_words(error)}", START) from error
-
-
-def _place() -> str:
-    """The engine's socket: DOCKER_HOST, else the usual one, else that of a rootless engine."""
-    if given := os.environ.get("DOCKER_HOST"):
-        scheme, _, place = given.partition("://")
-        if scheme not in ("unix", "http+unix"):
-            raise SandboxUnavailable(
-                f"the Docker engine at {given} may be on another machine",
-                "Boxes show folders of this one: unset DOCKER_HOST, or use --sandbox bwrap.",
-            )
-        return place
-    rootless = Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "docker.sock")
-    return str(rootless if rootless.exists() and not DEFAULT_SOCKET.exists() else DEFAULT_SOCKET)
-
-
-def _bind(mount: host.Mount) -> Mount:
-    bind = Mount(target=mount.target, source=str(mount.source), type="bind", read_only=True, propagation="rprivate")
-    # File systems mounted further down would come along writable: older engines set only the top one read-only.
-    bind["BindOptions"]["NonRecursive"] = True
-    return bind
-
-
-def _tmpfs(size: int, uid: int, gid: int) -> str:
-    return f"rw,exec,nosuid,nodev,size={size}m,nr_inodes={size * INODES_PER_MB},mode=0755,uid={uid},gid={gid}"
-
-
-async def _call(call: Callable[[], T]) -> T:
-    """Asks the engine in a thread. Raises `SandboxLost` where it fails to answer."""
-    try:
-        return await asyncio.to_thread(call)
-    except FAULTS as error:
-        raise _translated(error) from error
-
-
-def _translated(error: Exception) -> SandboxLost | SandboxUnavailable:
-    if not isinstance(error, APIError):
-        return SandboxLost(f"the Docker engine does not answer any more: {_words(error)}", START)
-    if error.is_client_error():
-        return SandboxUnavailable(f"the Docker engine refuses: {_words(error)}", "Use --sandbox bwrap.")
-    return SandboxLost(f"the Docker engine failed: {_words(error)}", "Try again, or use --sandbox bwrap.")
-
-
-def _words(error: Exception) -> str:
-    """The part of a message that a person can use."""
-    text = getattr(error, "explanation", None) or getattr(error, "strerror", None) or str(error)
-    return text.splitlines()[0] if text else type(error).__name__

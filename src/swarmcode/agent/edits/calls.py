@@ -27,7 +27,7 @@ def calls(line: Line, sight: Sight) -> Iterator[str]:
                 yield line.put(opened, "", closed + 1)
         elif word.is_variable and after != "." and not _is_keyword_argument(line, place):
             yield line.put(place, f"{word.text}()")
-            for method in sight.methods[:MOST_CALLS]:
+            for method in sight.behind(word.text, called=True)[:MOST_CALLS]:
                 yield line.put(place, f"{word.text}.{method}()")
             if before != ".":
                 for function in dict.fromkeys((*sight.functions[:MOST_CALLS], *_PLAIN)):

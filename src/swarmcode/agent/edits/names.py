@@ -23,7 +23,7 @@ def _others(line: Line, place: int, text: str, sight: Sight) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*sight.errors[:MOST_NAMES], *_COMMON_ERRORS)))
     called = line.near(place, 1).text == "("
     if line.near(place, -1).text == ".":
-        return tuple((sight.methods if called else sight.attributes)[:MOST_NAMES])
+        return sight.behind(line.owner(place), called=called)[:MOST_NAMES]
     return tuple((sight.functions if called else sight.names)[:MOST_NAMES])
 
 
@@ -41,5 +41,5 @@ def owners(line: Line, sight: Sight) -> Iterator[str]:
         if before == "." and after != "(" and place >= 2:
             yield line.put(place - 1, "", place + 1)
         if before != "." and after not in (".", "("):
-            for attribute in sight.attributes[: MOST_NAMES // 2]:
+            for attribute in sight.behind(word.text, called=False)[: MOST_NAMES // 2]:
                 yield line.put(place, f"{word.text}.{attribute}")

@@ -3,8 +3,8 @@ families, without a grammar.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 _WORDS = re.compile(
@@ -80,6 +80,11 @@ class Line:
             place += step
         return place
 
+    def owner(self, place: int) -> str:
+        """The name before the dot before a word; empty where there is none."""
+        before = self.near(self.beside(place, -1), -1)
+        return before.text if before.kind == "name" and self.near(place, -1).text == "." else ""
+
     def closing(self, place: int) -> int:
         """Index of the bracket that closes the one at `place`; -1 where the line does not close it."""
         depth = 0
@@ -105,6 +110,10 @@ class Line:
         return [(one + 1, two) for one, two in zip(cuts, [*cuts[1:], end], strict=True)]
 
 
+Member = tuple[str, bool]
+"""The name before the dot, and whether what stands behind it is called."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """Words that a line could mean instead of its own, nearest first."""
@@ -122,6 +131,12 @@ class Sight:
     strings: Sequence[str] = ()
     """Short literals, with their quotes."""
     numbers: Sequence[str] = ()
+    members: Mapping[Member, Sequence[str]] = field(default_factory=dict)
+    """Attributes and methods by the name that they stand behind."""
+
+    def behind(self, owner: str, *, called: bool) -> tuple[str, ...]:
+        """What could stand behind a name and a dot: what stands behind it elsewhere, then what stands behind others."""
+        return _both(self.members.get((owner, called), ()), self.methods if called else self.attributes)
 
     def __or__(self, further: "Sight") -> "Sight":
         """Both, what is in the first nearer."""
@@ -133,6 +148,10 @@ class Sight:
             errors=_both(self.errors, further.errors),
             strings=_both(self.strings, further.strings),
             numbers=_both(self.numbers, further.numbers),
+            members={
+                member: _both(self.members.get(member, ()), further.members.get(member, ()))
+                for member in (*self.members, *further.members)
+            },
         )
 
 
@@ -145,11 +164,17 @@ def sight(text: str) -> Sight:
     """What a piece of code names, the last named first."""
     words = Line.of(text)
     found: dict[str, dict[str, None]] = {}
+    members: dict[Member, dict[str, None]] = {}
     for place in range(len(words.words) - 1, -1, -1):
         word = words.words[place]
         if kind := _kind(words, place, word):
             found.setdefault(kind, {}).setdefault(word.text)
-    return Sight(**{kind: tuple(texts) for kind, texts in found.items()})
+        if kind in ("attributes", "methods") and (owner := words.owner(place)):
+            members.setdefault((owner, kind == "methods"), {}).setdefault(word.text)
+    return Sight(
+        **{kind: tuple(texts) for kind, texts in found.items()},
+        members={member: tuple(texts) for member, texts in members.items()},
+    )
 
 
 def _kind(words: Line, place: int, word: Word) -> str:
