@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarmcode.agent.flaws import Flaw, flaws, module
-from swarmcode.agent.sense import WEIGHTS, sense
+from swarmcode.agent.sense import LONGEST, WEIGHTS, sense
 from swarmcode.agent.signatures import Signature
 
 FILE = '''\
@@ -109,6 +109,7 @@ def test_nothing_is_said_where_nothing_is_known() -> None:
     """Outside of functions, of files that are no Python, of other languages."""
     assert sense("shop.py", FILE, 4) is None
     assert sense("shop.py", FILE + "def f(:\n", 16) is None
+    assert sense("shop.py", "def f(a):\n" + "    a += 1\n" * LONGEST, 2) is None
     assert sense("shop.js", "function f(a) {\n  return b\n}\n", 2) is None
     # The function is the outermost one, and its decorators are none of its lines.
     nested = sense("shop.py", FILE, 26)

@@ -13,6 +13,8 @@ from swarmcode.syntax import language_of
 
 MOST = 2
 """Flaws of a kind that count."""
+LONGEST = 500
+"""Lines of a function that is looked at: half a millisecond for 20 of them, for each edit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +71,10 @@ class Sense:
 
 
 def sense(path: str, text: str, number: int) -> Sense | None:
-    """Of line `number` of a file; None where it is in no function, or the file is no Python."""
+    """Of line `number` of a file; None where it is in no function, or in a very long one, or the file is no Python."""
     within = module(text) if language_of(path) == "python" else None
     span = around(within.functions, number) if within else None
-    if within is None or span is None:
+    if within is None or span is None or span[1] - span[0] >= LONGEST:
         return None
     rows = tuple(text.split("\n")[span[0] - 1 : span[1]])
     found = flaws("\n".join(rows), within)
