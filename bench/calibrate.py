@@ -25,9 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from search import LONGEST, WIDTH, Case, bare, case_of, search_of
 
-from swarmcode.agent.edits import KINDS, Kind
 from swarmcode.agent.flaws import FLAWS
-from swarmcode.agent.place import FAVOUR, STRANGE_WORD, Place, small_edits, strange_words
+from swarmcode.agent.place import FAVOUR, SORTS, STRANGE_WORD, Place, Sort, small_edits, strange_words
 from swarmcode.agent.pointers import Answer, Speller
 from swarmcode.agent.proposal import Edit
 from swarmcode.agent.search import WORTH
@@ -43,7 +42,7 @@ SHRINKAGE = 0.5
 """Weight of a squared weight, in nats of the likelihood of all."""
 UNLISTED = "none of them"
 NAMES = (
-    *("probability", "strange word", *KINDS, UNLISTED),
+    *("probability", "strange word", *SORTS, UNLISTED),
     *(f"{flaw} made" for flaw in FLAWS),
     *(f"{flaw} mended" for flaw in FLAWS),
 )
@@ -69,7 +68,7 @@ async def contest(engine: Engine, speller: Speller, case: Case) -> Contest | Non
     """None where the right edit is not among the first."""
     wanted = bare(case.file(case.wanted))
     search = search_of(engine, speller, case, range(len(case.lines)))
-    kinds: dict[int, dict[Answer, Kind]] = {}
+    sorts: dict[int, dict[Answer, Sort]] = {}
     rows: list[list[float]] = []
     right = -1
     while len(rows) < PROPOSALS and (proposal := await search.following()) is not None:
@@ -77,29 +76,29 @@ async def contest(engine: Engine, speller: Speller, case: Case) -> Contest | Non
             right = len(rows) if right < 0 and bare(proposal.new) == wanted else right
             (edit,) = proposal.edits
             number = edit.place.suspect.start
-            kinds[number] = kinds.get(number) or kinds_of(speller, edit.place)
-            rows.append(features(edit, kind_of(speller, edit, kinds[number])))
+            sorts[number] = sorts.get(number) or sorts_of(speller, edit.place)
+            rows.append(features(edit, sort_of(speller, edit, sorts[number])))
     return Contest(project=case.source.split(":")[0], features=np.array(rows), right=right) if right >= 0 else None
 
 
-def kinds_of(speller: Speller, place: Place) -> dict[Answer, Kind]:
+def sorts_of(speller: Speller, place: Place) -> dict[Answer, Sort]:
     """Of the small edits of a line."""
     return small_edits(place.suspect.path, place.text, place.prompt, speller, place.sense)
 
 
-def kind_of(speller: Speller, edit: Edit, kinds: Mapping[Answer, Kind]) -> str:
+def sort_of(speller: Speller, edit: Edit, sorts: Mapping[Answer, Sort]) -> str:
     answer = speller.answer(edit.place.prompt.line, edit.line)
-    return kinds.get(answer, UNLISTED) if answer else UNLISTED
+    return sorts.get(answer, UNLISTED) if answer else UNLISTED
 
 
-def features(edit: Edit, kind: str) -> list[float]:
+def features(edit: Edit, sort: str) -> list[float]:
     """One for each of `NAMES`."""
     place = edit.place
     changes = (place.sense.changes(place.prompt.window.lines(edit.line)) if place.sense else {}) or {}
     return [
         edit.logprob,
         len(strange_words(place.suspect.path, place.text, edit.line)),
-        *(float(kind == each) for each in (*KINDS, UNLISTED)),
+        *(float(sort == each) for each in (*SORTS, UNLISTED)),
         *(min(MOST, max(0, changes.get(flaw, 0))) for flaw in FLAWS),
         *(min(MOST, max(0, -changes.get(flaw, 0))) for flaw in FLAWS),
     ]
@@ -128,10 +127,10 @@ def fit(contests: Sequence[Contest]) -> NDArray[np.float64]:
 
 
 def product() -> NDArray[np.float64]:
-    """What the product has, but for the floors of kinds."""
-    kinds = (*(FAVOUR[kind].bonus for kind in KINDS), WORTH.unlisted)
+    """What the product has, but for the floors of sorts."""
+    sorts = (*(FAVOUR[sort].bonus for sort in SORTS), WORTH.unlisted)
     made, mended = (-WEIGHTS[flaw].made for flaw in FLAWS), (WEIGHTS[flaw].mended for flaw in FLAWS)
-    return np.array([WORTH.trust, -STRANGE_WORD, *kinds, *made, *mended])
+    return np.array([WORTH.trust, -STRANGE_WORD, *sorts, *made, *mended])
 
 
 def crossed(contests: Sequence[Contest]) -> list[int]:

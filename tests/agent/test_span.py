@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from swarmcode.agent.place import STRANGE_WORD, strange_words
+from swarmcode.agent.edits import KINDS
+from swarmcode.agent.place import FAVOUR, STRANGE_WORD, strange_words
 from swarmcode.agent.pointers import AnswerConstraint, Favour, Marks, Trie
-from swarmcode.agent.search import HIGHEST
 from swarmcode.agent.span import SpanAgent
 from swarmcode.engine.llama.engine import open_engine
 from swarmcode.engine.models import resolve
@@ -24,7 +24,7 @@ SOURCE = "def add(a, b):\n    # sums\n    return a - b  # here\n"
 MARKS = Marks.of(ScriptedEngine([], SPAN))
 
 SUSPICION = 0.5
-THOUGHT_OF = HIGHEST.floor + math.log(SUSPICION) + 0.01
+THOUGHT_OF = max(FAVOUR[kind].floor for kind in KINDS) + math.log(SUSPICION) + 0.01
 """Small edits that the model does not think of score less."""
 
 Answers = dict[tuple[int, ...], float]

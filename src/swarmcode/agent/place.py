@@ -3,15 +3,16 @@
 import builtins
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from swarmcode.agent.edits import Kind, Sight, edits, sight
+from swarmcode.agent.donors import DONATIONS, Donation, donations
+from swarmcode.agent.edits import KINDS, Kind, Sight, edits, sight
 from swarmcode.agent.pointers import Answer, Favour, SpanPrompt, Speller, Trie
 from swarmcode.agent.sense import Sense, sense
 from swarmcode.agent.statement import can_follow
-from swarmcode.agent.window import cut
+from swarmcode.agent.window import Window, code_lines, cut
 from swarmcode.flow import Suspect
 from swarmcode.syntax import language_of
 from swarmcode.tree import Tree
@@ -19,7 +20,14 @@ from swarmcode.tree import Tree
 _WORD = re.compile(r"[^\W\d]\w*")
 _PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
-FAVOUR: Mapping[Kind, Favour] = {
+Sort = Donation | Kind
+"""What is known of an edit without the model."""
+SORTS: tuple[Sort, ...] = (*DONATIONS, *KINDS)
+
+FAVOUR: Mapping[Sort, Favour] = {
+    "twin": Favour(1.0, -1.5),
+    "neighbour": Favour(0.5, -2.5),
+    "alike": Favour(0.0, -4.5),
     "swap": Favour(0.4, -4.3),
     "one off": Favour(0.25, -5.1),
     "negation": Favour(0.15, -3.4),
@@ -49,7 +57,7 @@ class Place:
     """Of the whole file."""
     prompt: SpanPrompt
     small: Trie
-    """Answers that are well-formed small edits of the line, with what speaks for their kind."""
+    """Answers that are well-formed small edits of the line, or lines of its file, with what speaks for their sort."""
     sense: Sense | None
     """None where nothing can be said of the function around it."""
 
@@ -77,26 +85,38 @@ def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
     if window is None or prompt is None:
         return None
     made = sense(suspect.path, text, suspect.start)
-    kinds = small_edits(suspect.path, text, prompt, speller, made)
-    small = Trie.of((answer, FAVOUR[kind]) for answer, kind in kinds.items())
+    sorts = small_edits(suspect.path, text, prompt, speller, made)
+    small = Trie.of((answer, FAVOUR[sort]) for answer, sort in sorts.items())
     return Place(suspect=suspect, text=text, prompt=prompt, small=small, sense=made)
 
 
-def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller, sense: Sense | None) -> dict[Answer, Kind]:
-    """Those of a line as answers; left out is what the model cannot say, and what breaks the syntax."""
+def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller, sense: Sense | None) -> dict[Answer, Sort]:
+    """Those of a line, and lines of its file that may stand for it, as answers; left out is what the model cannot say,
+    and what breaks the syntax."""
     window = prompt.window
     near = sight("\n".join((*window.above, *window.below)))
     if sense is not None:
         # Names that wait for being read come before all others, and what the class names before the rest of its file.
         near = Sight(names=sorted(sense.found.idle)) | near | _elsewhere(sense.home(text))
-    around = near | _elsewhere(text)
-    found: dict[Answer, Kind] = {}
-    for kind, texts in edits(window.line, around).items():
-        for new in texts:
-            answer = speller.answer(prompt.line, new) if _fits(path, window.line, new) else None
-            if answer is not None:
-                found.setdefault(answer, kind)
+    found: dict[Answer, Sort] = {}
+    for sort, new in (*_donated(path, text, window), *_edited(window.line, near | _elsewhere(text))):
+        answer = speller.answer(prompt.line, new) if _fits(path, window.line, new) else None
+        if answer is not None:
+            found.setdefault(answer, sort)
     return found
+
+
+def _donated(path: str, text: str, window: Window) -> Iterator[tuple[Sort, str]]:
+    code = code_lines(path, text.encode())
+    lead = window.line[: len(window.line) - len(window.line.lstrip())]
+    for new, sort in donations(list(code.values()), list(code).index(window.number - 1)).items():
+        yield sort, lead + new
+
+
+def _edited(line: str, around: Sight) -> Iterator[tuple[Sort, str]]:
+    for kind, texts in edits(line, around).items():
+        for new in texts:
+            yield kind, new
 
 
 def _elsewhere(text: str) -> Sight:

@@ -62,7 +62,7 @@ def cut(path: str, text: str, number: int, *, before: int = 8, after: int = 5) -
         return None
     function = _function_around(tree.root_node, number - 1)
     first, last = (function.start_point.row, function.end_point.row) if function else (0, len(lines) - 1)
-    code = _code_lines(path, source)
+    code = code_lines(path, source)
     if number - 1 not in code:
         return None
     indent = _indent(lines[first]) if function else ""
@@ -99,7 +99,7 @@ def _function_around(root: Node, row: int) -> Node | None:
 
 
 @lru_cache(maxsize=32)
-def _code_lines(path: str, source: bytes) -> dict[int, str]:
+def code_lines(path: str, source: bytes) -> dict[int, str]:
     """Row -> its text without comments and trailing space, for the rows of the file that hold code, in order."""
     tree = parse(path, source)
     rows = source.split(b"\n")
