@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "bench"))
 
 import calibrate
 
-KINDS = len(calibrate.KINDS)
+KINDS = len(calibrate.NAMES) - 1
+"""Features beside the probability."""
 
 
 def contests(weights: np.ndarray, count: int = 400, edits: int = 30) -> list[calibrate.Contest]:
@@ -54,5 +55,5 @@ def test_the_report_has_a_row_for_each_way_of_ranking() -> None:
     """And the table of weights as the product holds it."""
     text = "\n".join(calibrate.report(contests(np.array([1.0, *[0.0] * KINDS]), 40), 50))
     assert "40 of 50 faults" in text
-    for name in ("probability alone", "weights of the product", "fitted, crosswise", '"swap":'):
+    for name in ("probability alone", "weights of the product", "fitted, crosswise", "swap", "unbound mended"):
         assert name in text

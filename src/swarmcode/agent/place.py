@@ -25,9 +25,10 @@ Sort = Donation | Kind
 SORTS: tuple[Sort, ...] = (*DONATIONS, *KINDS)
 
 FAVOUR: Mapping[Sort, Favour] = {
-    "twin": Favour(1.0, -1.5),
-    "neighbour": Favour(0.5, -2.5),
-    "alike": Favour(0.0, -4.5),
+    "twin": Favour(1.0, -1.3),
+    "neighbour": Favour(0.7, -2.0),
+    "alike": Favour(0.5, -2.7),
+    "kin": Favour(0.0, -4.5),
     "swap": Favour(0.4, -4.3),
     "one off": Favour(0.25, -5.1),
     "negation": Favour(0.15, -3.4),
