@@ -150,7 +150,7 @@ def test_sweep_spares_the_living(anywhere: Bench) -> None:
 def test_sweep_removes_containers_of_dead_owners(benches: Benches) -> None:
     """A container that outlived its owner (its engine was restarted, say) is found by its labels and removed."""
     bench = benches.get("docker")
-    engine = bench.sandbox._engine
+    engine = bench.sandbox._daemon
     bench.wait(bench.sandbox.sweep())
     labels = Owner.current("dead-run").labels | {"swarmcode.start": "1"}, Owner.current("own-run").labels
     dead, own = (engine._client.containers.create(engine.prepare({}), ["none"], labels=some) for some in labels)

@@ -67,9 +67,9 @@ that is below 0, it is worth more than its beginnings could tell, and comes out 
 class Frontier:
     """The unfinished answers about some lines, and the finished ones that wait for their turn."""
 
-    def __init__(self, weights: Sequence[float], worth: Worth, highest: Favour, end: int, finish: Finish) -> None:
-        """`weights`: of each line, the log of its suspicion; `highest`: the most that can speak for a listed answer;
-        `end`: the token that finishes an answer."""
+    def __init__(self, weights: Sequence[float], worth: Worth, unseen: Favour, end: int, finish: Finish) -> None:
+        """`weights`: of each line, the log of its suspicion; `unseen`: the most that may be hoped to speak for an answer
+        about a line that was not looked at yet; `end`: the token that finishes an answer."""
         self._weights = weights
         self._worth = worth
         self._end = end
@@ -81,7 +81,7 @@ class Frontier:
         self._taken: dict[int, float] = {}
         """Id of a node that is being expanded -> its bound."""
         for line in range(len(weights)):
-            self._push(Node(line=line, answer=(), logprob=0.0, listed=Trie(highest)))
+            self._push(Node(line=line, answer=(), logprob=0.0, listed=Trie(unseen)))
 
     @property
     def exhausted(self) -> bool:

@@ -5,7 +5,8 @@ import keyword
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 
 from swarmcode.agent.donors import DONATIONS, Donation, donations
 from swarmcode.agent.edits import KINDS, Kind, Sight, edits, sight
@@ -25,9 +26,9 @@ Sort = Donation | Kind
 SORTS: tuple[Sort, ...] = (*DONATIONS, *KINDS)
 
 FAVOUR: Mapping[Sort, Favour] = {
-    "twin": Favour(1.0, -1.3),
-    "neighbour": Favour(0.7, -2.0),
-    "alike": Favour(0.5, -2.7),
+    "twin": Favour(1.5, -1.3),
+    "neighbour": Favour(1.5, -2.0),
+    "alike": Favour(0.2, -2.7),
     "kin": Favour(0.0, -4.5),
     "swap": Favour(0.4, -4.3),
     "one off": Favour(0.25, -5.1),
@@ -42,8 +43,12 @@ FAVOUR: Mapping[Sort, Favour] = {
     "argument": Favour(-0.2, -6.8),
     "call": Favour(-0.15, -7.6),
 }
-"""What speaks for a small edit by its kind. Bonuses are a quarter of what `bench/calibrate.py` fitted to a weaker
-model; floors are the log of how often one such edit of the faulty line is the right one, less 1."""
+"""What speaks for an edit by its sort. Bonuses are half of what `bench/calibrate.py` fits for lines of the file, and for
+small edits a quarter of what it fitted to a weaker model; floors are the log of how often one such edit of the faulty
+line is the right one, less 1."""
+UNSEEN = reduce(or_, (FAVOUR[kind] for kind in KINDS))
+"""What may speak for an answer about a line that was not looked at yet: that it has a twin is too seldom to be hoped
+for."""
 
 STRANGE_WORD = 2.0
 """Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""

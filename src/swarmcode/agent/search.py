@@ -9,11 +9,9 @@ follow (`proposal`).
 import asyncio
 import math
 from collections.abc import Sequence
-from functools import reduce
-from operator import or_
 
 from swarmcode.agent.frontier import Found, Frontier, Node, Worth
-from swarmcode.agent.place import FAVOUR, Place, place_of
+from swarmcode.agent.place import UNSEEN, Place, place_of
 from swarmcode.agent.pointers import Answer, AnswerConstraint, Marks, Speller
 from swarmcode.agent.proposal import Edit, Proposal, Proposals
 from swarmcode.engine.protocol import Completion, Engine, Request, Sampling, Segment
@@ -21,7 +19,6 @@ from swarmcode.flow import Suspect, Usage
 from swarmcode.tree import Tree
 
 WORTH = Worth(trust=0.85, unlisted=-0.5, unseen=2.0)
-HIGHEST = reduce(or_, FAVOUR.values())
 SHARPNESS, DESCENT = 1.0, 0.5
 """Powers of a line's suspicion, and of its rank, with which it counts."""
 LEAST_SUSPICION = 1e-6
@@ -45,7 +42,7 @@ class Search:
         self._width = width
         self._places: dict[int, Place] = {}
         weights = [_weight(rank, suspect) for rank, suspect in enumerate(suspects, 1)]
-        self._frontier = Frontier(weights, WORTH, HIGHEST, speller.marks.end, self._finish)
+        self._frontier = Frontier(weights, WORTH, UNSEEN, speller.marks.end, self._finish)
         self._proposals = Proposals()
         self._lines: dict[tuple[int, Answer], str] = {}
         self._seen: set[tuple[int, str]] = set()
