@@ -68,7 +68,7 @@ class Frontier:
     """The unfinished answers about some lines, and the finished ones that wait for their turn."""
 
     def __init__(self, weights: Sequence[float], worth: Worth, unseen: Favour, end: int, finish: Finish) -> None:
-        """`weights`: of each line, the log of its suspicion; `unseen`: the most that may be hoped to speak for an answer
+        """`weights`: of each line, the log of its suspicion; `unseen`: the most that is hoped to speak for an answer
         about a line that was not looked at yet; `end`: the token that finishes an answer."""
         self._weights = weights
         self._worth = worth

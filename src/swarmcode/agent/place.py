@@ -43,9 +43,9 @@ FAVOUR: Mapping[Sort, Favour] = {
     "argument": Favour(-0.2, -6.8),
     "call": Favour(-0.15, -7.6),
 }
-"""What speaks for an edit by its sort. Bonuses are half of what `bench/calibrate.py` fits for lines of the file, and for
-small edits a quarter of what it fitted to a weaker model; floors are the log of how often one such edit of the faulty
-line is the right one, less 1."""
+"""What speaks for an edit by its sort. Bonuses are half of what `bench/calibrate.py` fits for lines of the file, and
+for small edits a quarter of what it fitted to a weaker model; floors are the log of how often one such edit of the
+faulty line is the right one, less 1."""
 UNSEEN = reduce(or_, (FAVOUR[kind] for kind in KINDS))
 """What may speak for an answer about a line that was not looked at yet: that it has a twin is too seldom to be hoped
 for."""
