@@ -15,7 +15,7 @@ from swarmcode.agent.edits.words import Line
 
 Donation = Literal["twin", "neighbour", "alike", "kin"]
 """How much speaks for a line: how similar it is, and whether its neighbours are those of the line that it may stand
-for. Of faults that a twin could mend it mends 71 in 100, a neighbour 38, an alike line 18, kin 3."""
+for. Of the twins of a faulty line 71 in 100 are what it should be, of neighbours 38, of lines alike 18, of kin 3."""
 DONATIONS: tuple[Donation, ...] = get_args(Donation)
 LEAST, NEAR, NEAREST = 0.4, 0.75, 0.85
 """Steps of similarity, which is 1 for lines of the same words."""

@@ -34,7 +34,7 @@ WEIGHTS: Mapping[Flaw, Weight] = {
     "attribute": Weight(0.2, 0.0),
     "nothing": Weight(0.6, 0.8),
 }
-"""About what `bench/calibrate.py` fits."""
+"""About the mean of two fits to faults in training projects (`bench/calibrate.py`); of seldom flaws they vary much."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
