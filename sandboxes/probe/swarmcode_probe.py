@@ -504,13 +504,16 @@ class Probe:
         near = any(name.startswith(place + "/") or (place + "/").startswith(name) for name in self._files)
         return None if near else True
 
+    # First, because a project's own hook that answers "no, not ignored" would be the last word.
     if PYTEST >= (7, 0):
 
+        @pytest.hookimpl(tryfirst=True)
         def pytest_ignore_collect(self, collection_path: Any) -> bool | None:
             return self._unwanted(str(collection_path))
 
     else:
 
+        @pytest.hookimpl(tryfirst=True)
         def pytest_ignore_collect(self, path: Any) -> bool | None:  # type: ignore[misc]
             return self._unwanted(str(path))
 

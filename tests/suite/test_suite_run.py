@@ -27,6 +27,18 @@ def test_select(five, outcomes) -> None:
     assert outcomes(five.run(Ask(select=(A, B)))) == {A: "passed", B: "failed"}
 
 
+def test_select_where_the_project_decides_what_to_ignore(project, outcomes) -> None:
+    """A project's own hook that ignores nothing does not have the files of other tests imported; one that ignores a
+    file is heard."""
+    project.put(
+        "tests/conftest.py", "def pytest_ignore_collect(collection_path):\n    return 'old' in str(collection_path)\n"
+    )
+    project.put("tests/test_1.py", "def test_a(): assert 0\n").put("tests/test_2.py", "import no_such_module\n")
+    project.put("tests/test_old.py", "import no_such_module\n")
+    names = ("tests/test_1.py::test_a", "tests/test_old.py::test_x")
+    assert outcomes(project.run(Ask(select=names))) == {names[0]: "failed"}
+
+
 def test_first(five) -> None:
     """Named tests come first, in the order of the naming; all others follow in their own."""
     run = five.run(Ask(first=(E, C), deselect=frozenset({"tests/test_3.py"})))
