@@ -16,6 +16,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swarmcode.flow import Mode, Plan, Subtask, Suspect
+from swarmcode.localise.suspects import together
 from swarmcode.route import ModeChoice, choose_mode, explorers, widths
 
 FEW_LINES = 12
@@ -143,19 +144,13 @@ def _without_place(groups: Sequence[_Group], owned: Sequence[frozenset[str]]) ->
 def _subtask(
     name: str, tests: Sequence[str], files: frozenset[str], suspects: Mapping[str, tuple[Suspect, ...]]
 ) -> Subtask:
-    best: dict[tuple[str, int], Suspect] = {}
-    for test in tests:
-        for suspect in suspects.get(test, ()):
-            place = (suspect.path, suspect.start)
-            if suspect.path in files and (place not in best or best[place].score < suspect.score):
-                best[place] = suspect
-    ranked = sorted(best.values(), key=lambda suspect: -suspect.score)
+    ranked = together([suspect for suspect in suspects.get(test, ()) if suspect.path in files] for test in tests)
     others = {suspect.path for test in tests for suspect in suspects.get(test, ())} - files
     return Subtask(
         id=name,
         goal=_goal(tests),
         tests=tuple(tests),
-        suspects=tuple(ranked),
+        suspects=ranked,
         writes=files,
         reads=tuple(sorted(others)),
     )

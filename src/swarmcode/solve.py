@@ -35,7 +35,7 @@ from swarmcode.events import (
 from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, SuiteRun, Verdict
 from swarmcode.judge import Bench, judge, look, prove
 from swarmcode.ledger import Ledger, joined
-from swarmcode.localise.suspects import foremost, suspected
+from swarmcode.localise.suspects import suspected, together
 from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
@@ -154,7 +154,7 @@ class Story:
         checks = files_named(self.task.issue.test, tree.files)
         with self.phase("localise"):
             suspects = await asyncio.to_thread(suspected, self.task.issue.text, baseline, tree, checks)
-        self.ledger(Localised(suspects=foremost(suspects)))
+        self.ledger(Localised(suspects=together(suspects.values())))
         files = frozenset(path for path in tree.files - checks if not is_test_file(path) and not is_vendored(path))
         return Evidence(suspects=suspects, files=files)
 
@@ -175,7 +175,7 @@ class Story:
                 await self.planner() if self.planner else self.engine,
                 issue=self.task.issue,
                 failures=[baseline.run.tests[test] for test in baseline.failing],
-                suspects=foremost(evidence.suspects),
+                suspects=together(evidence.suspects.values()),
                 files=sorted(tree.files),
                 schema=plan_schema(),
                 seed=self.task.seed,

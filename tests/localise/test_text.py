@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from swarmcode.localise.text import Document, coarse, match, terms
 
 DOCUMENTS = [
-    Document(name="Cart.total", path="shop/cart.py", body="def total(self): return sum(self.items)"),
-    Document(name="parseDate", path="shop/dates.js", body="function parseDate(text) { return new Date(text) }"),
-    Document(name="load", path="shop/cart.py", body="def load(items): return list(items) + list(items)"),
-    Document(name="", path="README.py", body=""),
+    Document.of(name="Cart.total", path="shop/cart.py", body="def total(self): return sum(self.items)"),
+    Document.of(name="parseDate", path="shop/dates.js", body="function parseDate(text) { return new Date(text) }"),
+    Document.of(name="load", path="shop/cart.py", body="def load(items): return list(items) + list(items)"),
+    Document.of(name="", path="README.py", body=""),
 ]
 
 
@@ -46,8 +46,8 @@ def test_terms() -> None:
 
 def test_rare_words_count_more() -> None:
     """A word in every function tells nothing next to one in a single function."""
-    documents = [Document(name=f"f{n}", path="a.py", body="common words here") for n in range(9)]
-    documents.append(Document(name="g", path="a.py", body="unusual"))
+    documents = [Document.of(name=f"f{n}", path="a.py", body="common words here") for n in range(9)]
+    documents.append(Document.of(name="g", path="a.py", body="unusual"))
     scores = match(terms("common unusual"), documents)
     assert scores[-1] == 1
     assert all(score < 0.3 for score in scores[:-1])
@@ -72,7 +72,7 @@ def test_coarse_looks_at_names_and_contents() -> None:
 @given(st.text(max_size=200), st.lists(st.text(max_size=50), max_size=4))
 def test_bounds(issue: str, bodies: list[str]) -> None:
     """Scores are in 0..1, one for each document, for any text."""
-    documents = [Document(name="f", path="p", body=body) for body in bodies]
+    documents = [Document.of(name="f", path="p", body=body) for body in bodies]
     scores = match(terms(issue), documents)
     assert len(scores) == len(documents)
     assert all(0 <= score <= 1 for score in scores)

@@ -19,7 +19,7 @@ from swarmcode.flow import Suspect, Usage
 from swarmcode.tree import Tree
 
 WORTH = Worth(trust=0.85, unlisted=-0.5, unseen=2.0)
-SHARPNESS, DESCENT = 1.0, 0.5
+SHARPNESS, DESCENT = 3.0, 0.5
 """Powers of a line's suspicion, and of its rank, with which it counts."""
 LEAST_SUSPICION = 1e-6
 SLACK = 1.5

@@ -6,6 +6,7 @@ jumps. By text alone, so it holds for any language.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _LITERAL: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
@@ -39,6 +40,7 @@ _FEATURES: Final = (
 )
 
 
+@lru_cache(maxsize=50_000)
 def prior(line: str) -> float:
     """0..1; comparable between lines of one language."""
     text = _LOOP.sub("for", _COMMENT.sub("", _LITERAL.sub('""', line[:400])))

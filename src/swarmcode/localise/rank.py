@@ -6,6 +6,7 @@ are no suspects, unless there is nothing else; lines without code never are. Onl
 parsed.
 """
 
+import heapq
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -111,15 +112,19 @@ class Localiser:
         self._spectrum = Spectrum(baseline.covered, baseline.passing)
         self._sources: dict[str, bytes | None] = {}
         self._eligible: dict[str, bool] = {}
+        self._told: dict[str, list[tuple[list[int], Document]]] = {}
+        self._said: dict[tuple[str, ...], list[float]] = {}
+        """Files -> how well each of their symbols answers the issue."""
 
     def rank(self, tests: Iterable[str] | None = None, limit: int = 200) -> tuple[Suspect, ...]:
         """As the function `rank`."""
         failing = tuple(self._baseline.failing if tests is None else tests)
         own = {path for path in self._tree.files if self._is_own(path)}
-        found = self._ranked(failing, own, own=True) or self._ranked(failing, self._tree.files, own=False)
-        return found[:limit]
+        return self._ranked(failing, own, limit, own=True) or self._ranked(failing, self._tree.files, limit, own=False)
 
-    def _ranked(self, failing: Sequence[str], allowed: Collection[str], *, own: bool) -> tuple[Suspect, ...]:
+    def _ranked(
+        self, failing: Sequence[str], allowed: Collection[str], limit: int, *, own: bool
+    ) -> tuple[Suspect, ...]:
         results = [self._baseline.run.tests[test] for test in failing if test in self._baseline.run.tests]
         suspicion = {path: found for path, found in self._spectrum.ochiai(failing).items() if path in allowed}
         traces = [(result.id, self._frames(result, allowed)) for result in results]
@@ -139,7 +144,7 @@ class Localiser:
             for path in chosen:
                 for line in lines(path, self._read(path)).code:
                     known[path, line].add("prior", 0.0, "nothing points anywhere in particular")
-        return self._scored(known)
+        return self._scored(known, limit)
 
     def _is_own(self, path: str) -> bool:
         """Whether somebody wrote the file for this project, and not as a test."""
@@ -264,17 +269,12 @@ class Localiser:
                 known[frame.path, line].add(signal, value * max(near, 0.25), f"in a function {evidence}")
 
     def _add_words(self, known: _Lines, query: _Query, chosen: Iterable[str], *, only_known: bool) -> None:
-        homes: list[tuple[str, list[int]]] = []
-        documents: list[Document] = []
-        for path in chosen:
-            source = self._read(path)
-            for symbol, inside in _shares(path, source):
-                name = symbol.name if symbol else ""
-                body = "\n".join(_text(source, line, line) for line in inside)
-                homes.append((path, inside))
-                documents.append(Document(name=name, path=path, body=body))
-        said, called = match(query.issue, documents), match(query.tests, documents)
-        for (path, inside), document, by_issue, by_tests in zip(homes, documents, said, called, strict=True):
+        homes = [(path, inside, document) for path in chosen for inside, document in self._documents(path)]
+        documents = [document for _, _, document in homes]
+        if (said := self._said.get(tuple(chosen))) is None:
+            said = self._said[tuple(chosen)] = match(query.issue, documents)
+        called = match(query.tests, documents)
+        for (path, inside, document), by_issue, by_tests in zip(homes, said, called, strict=True):
             value = 1 - (1 - by_issue) * (1 - TOLD_BY_TESTS * by_tests)
             speaker = "issue" if by_issue >= TOLD_BY_TESTS * by_tests else "failing test"
             evidence = f"words of the {speaker} fit {document.name or path}" if value else ""
@@ -282,26 +282,36 @@ class Localiser:
                 if (path, line) in known or (value and not only_known):
                     known[path, line].add("words", value, evidence)
 
-    def _scored(self, known: _Lines) -> tuple[Suspect, ...]:
+    def _documents(self, path: str) -> list[tuple[list[int], Document]]:
+        """The file's symbols, and what stands in none: their code lines, and their words."""
+        if path not in self._told:
+            source = self._read(path)
+            self._told[path] = [
+                (inside, Document.of(name=symbol.name if symbol else "", path=path, body=_lines(source, inside)))
+                for symbol, inside in _shares(path, source)
+            ]
+        return self._told[path]
+
+    def _scored(self, known: _Lines, limit: int) -> tuple[Suspect, ...]:
         there = {signal for line in known.values() for signal in line.signals} | {"prior"}
         whole = sum(weight for signal, weight in WEIGHTS.items() if signal in there)
-        suspects = []
+        scores: dict[tuple[str, int], float] = {}
         for (path, number), line in known.items():
-            source = self._read(path)
-            symbol = innermost(path, source, number)
-            line.add("prior", prior(_text(source, number, number)))
-            score = sum(WEIGHTS[signal] * value for signal, value in line.signals.items()) / whole
-            suspects.append(
-                Suspect(
-                    path=path,
-                    symbol=symbol.name if symbol else "",
-                    start=number,
-                    end=number,
-                    score=min(max(score, 0.0), 1.0),
-                    evidence=tuple(line.evidence),
-                )
-            )
-        return tuple(sorted(suspects, key=lambda suspect: (-suspect.score, suspect.path, suspect.start)))
+            line.add("prior", prior(_text(self._read(path), number, number)))
+            scores[path, number] = sum(WEIGHTS[signal] * value for signal, value in line.signals.items()) / whole
+        best = heapq.nsmallest(limit, scores, key=lambda place: (-scores[place], place))
+        return tuple(self._suspect(path, number, scores[path, number], known[path, number]) for path, number in best)
+
+    def _suspect(self, path: str, number: int, score: float, line: _Line) -> Suspect:
+        symbol = innermost(path, self._read(path), number)
+        return Suspect(
+            path=path,
+            symbol=symbol.name if symbol else "",
+            start=number,
+            end=number,
+            score=min(max(score, 0.0), 1.0),
+            evidence=tuple(line.evidence),
+        )
 
 
 def _shares(path: str, source: bytes) -> list[tuple[Symbol | None, list[int]]]:
@@ -311,6 +321,11 @@ def _shares(path: str, source: bytes) -> list[tuple[Symbol | None, list[int]]]:
     for line in sorted(lines(path, source).code):
         shares.setdefault(around.get(line), []).append(line)
     return list(shares.items())
+
+
+def _lines(source: bytes, numbers: Sequence[int]) -> str:
+    texts = _split(source)
+    return b"\n".join(texts[number - 1] for number in numbers).decode(errors="replace")
 
 
 def _text(source: bytes, start: int, end: int) -> str:

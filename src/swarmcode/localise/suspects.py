@@ -1,10 +1,16 @@
 """Where the fault behind each failing test may be, and what of it matters most. Pure."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from swarmcode.flow import Baseline, Suspect
 from swarmcode.localise.rank import Localiser
 from swarmcode.tree import Tree
+
+SHARED = 0.8
+"""Share of the mean over tests in a place's suspicion; the rest is the highest that one of them has. Most often tests
+that fail together have one fault, which all of them reach; where they have two, the highest is right."""
 
 
 def suspected(text: str, baseline: Baseline, tree: Tree, checks: frozenset[str]) -> dict[str, tuple[Suspect, ...]]:
@@ -15,11 +21,19 @@ def suspected(text: str, baseline: Baseline, tree: Tree, checks: frozenset[str])
     return {test: tuple(place for place in places if place.path not in checks) for test, places in ranked.items()}
 
 
-def foremost(suspects: Mapping[str, tuple[Suspect, ...]]) -> tuple[Suspect, ...]:
-    """All suspects, each place once, most suspicious first."""
-    best: dict[tuple[str, int], Suspect] = {}
-    for suspect in (suspect for places in suspects.values() for suspect in places):
+def together(suspects: Iterable[Sequence[Suspect]]) -> tuple[Suspect, ...]:
+    """Where the fault behind several tests may be, from where it may be for each: each place once, most suspicious
+    first."""
+    each = list(suspects)
+    highest: dict[tuple[str, int], Suspect] = {}
+    total: defaultdict[tuple[str, int], float] = defaultdict(float)
+    for suspect in (suspect for places in each for suspect in places):
         place = (suspect.path, suspect.start)
-        if place not in best or best[place].score < suspect.score:
-            best[place] = suspect
-    return tuple(sorted(best.values(), key=lambda suspect: -suspect.score))
+        total[place] += suspect.score
+        if place not in highest or highest[place].score < suspect.score:
+            highest[place] = suspect
+    found = [
+        replace(suspect, score=SHARED * total[place] / len(each) + (1 - SHARED) * suspect.score)
+        for place, suspect in highest.items()
+    ]
+    return tuple(sorted(found, key=lambda suspect: -suspect.score))

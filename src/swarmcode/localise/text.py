@@ -43,12 +43,22 @@ _EMPTY_WORDS: Final = frozenset(_ORDINARY.split())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """Something that a text may speak of."""
+    """Something that a text may speak of: its words, counted once however often it is asked about."""
 
     name: str
-    """Qualified name: worth most."""
-    path: str
-    body: str
+    """Qualified."""
+    words: Counter[str]
+    """How often each stands in it; those of its name and of its path count for more."""
+    length: int
+    """Of all words together."""
+
+    @classmethod
+    def of(cls, *, name: str, path: str, body: str) -> "Document":
+        words = Counter(_words(body))
+        for source, worth in ((name, 5), (path, 2)):
+            for word in _words(source):
+                words[word] += worth
+        return cls(name=name, words=words, length=words.total())
 
 
 def terms(text: str) -> dict[str, float]:
@@ -64,21 +74,20 @@ def terms(text: str) -> dict[str, float]:
 
 def match(query: Mapping[str, float], documents: Sequence[Document]) -> list[float]:
     """How well each document answers a query of `terms`: 0 where it holds none of them, 1 for the best of all."""
-    counts = [_counted(document) for document in documents]
-    held = Counter(term for count in counts for term in query if count[term])
-    average = sum(count.total() for count in counts) / max(len(counts), 1)
+    held = {term: sum(term in document.words for document in documents) for term in query}
+    average = sum(document.length for document in documents) / max(len(documents), 1)
     scores = []
-    for count in counts:
-        spread = 1 - _LENGTH + _LENGTH * count.total() / max(average, 1)
+    for document in documents:
+        spread = 1 - _LENGTH + _LENGTH * document.length / max(average, 1)
         scores.append(
             sum(
                 weight
-                * _rarity(held[term], len(counts))
-                * count[term]
+                * _rarity(held[term], len(documents))
+                * count
                 * (_SATURATION + 1)
-                / (count[term] + _SATURATION * spread)
+                / (count + _SATURATION * spread)
                 for term, weight in query.items()
-                if count[term]
+                if (count := document.words[term])
             )
         )
     best = max(scores, default=0.0)
@@ -106,14 +115,6 @@ def coarse(query: Mapping[str, float], contents: Mapping[str, bytes]) -> dict[st
 
 def _rarity(holders: int, total: int) -> float:
     return math.log(1 + (total - holders + 0.5) / (holders + 0.5))
-
-
-def _counted(document: Document) -> Counter[str]:
-    count = Counter(_words(document.body))
-    for source, worth in ((document.name, 5), (document.path, 2)):
-        for word in _words(source):
-            count[word] += worth
-    return count
 
 
 def _words(text: str) -> list[str]:
