@@ -13,9 +13,10 @@ from typing import Literal, get_args
 
 from swarmcode.agent.edits.words import Line
 
-Donation = Literal["twin", "neighbour", "alike", "kin"]
+Donation = Literal["twin", "neighbour", "alike", "kin", "beside"]
 """How much speaks for a line: how similar it is, and whether its neighbours are those of the line that it may stand
-for. Of the twins of a faulty line 71 in 100 are what it should be, of neighbours 38, of lines alike 18, of kin 3."""
+for. Of the twins of a faulty line 71 in 100 are what it should be, of neighbours 38, of lines alike 18, of kin 3,
+of those beside the same line 2."""
 DONATIONS: tuple[Donation, ...] = get_args(Donation)
 LEAST, NEAR, NEAREST = 0.4, 0.75, 0.85
 """Steps of similarity, which is 1 for lines of the same words."""
@@ -82,7 +83,9 @@ def _kind(every: Sequence[Donor], place: int, at: int, alike: float) -> Donation
         return "neighbour"
     if alike >= NEAREST or (below and near):
         return "alike"
-    return "kin" if near else None
+    if near:
+        return "kin"
+    return "beside" if above else None
 
 
 @lru_cache(maxsize=20_000)

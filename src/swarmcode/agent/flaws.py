@@ -23,7 +23,7 @@ FLAWS: tuple[Flaw, ...] = get_args(Flaw)
 
 _BUILTIN = frozenset((*dir(builtins), "__file__", "__class__"))
 _BUILTIN_TYPES = (str, bytes, int, float, list, dict, set, frozenset, tuple, object, BaseException, type(lambda: None))
-_COMMON_ATTRIBUTES = frozenset(name for each in _BUILTIN_TYPES for name in dir(each))
+COMMON_ATTRIBUTES = frozenset(name for each in _BUILTIN_TYPES for name in dir(each))
 _JUMPS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 _CANCELLING = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.BitXor)
 """Operators that make a constant of a value and itself."""
@@ -64,6 +64,8 @@ class Found:
     flaws: Counter[Flaw]
     idle: frozenset[str]
     """Names that nothing reads."""
+    unbound: frozenset[str]
+    """Names that nothing binds."""
 
 
 @lru_cache(maxsize=16)
@@ -99,7 +101,8 @@ def flaws(text: str, within: Module) -> Found | None:
     found["unbound"] += len(scopes.unbound)
     found["idle variable"] += len(scopes.variables)
     found["idle parameter"] += len(scopes.parameters)
-    return Found(found, frozenset(name for _, name in (*scopes.variables, *scopes.parameters)))
+    idle = frozenset(name for _, name in (*scopes.variables, *scopes.parameters))
+    return Found(found, idle, frozenset(scopes.unbound))
 
 
 class _Scopes:
@@ -191,7 +194,7 @@ def _of_node(node: ast.AST, within: Module) -> Iterator[Flaw]:
         if signature and not signature.takes(node):
             yield "call"
     elif isinstance(node, ast.Attribute):
-        if node.attr not in within.attributes and node.attr not in _COMMON_ATTRIBUTES:
+        if node.attr not in within.attributes and node.attr not in COMMON_ATTRIBUTES:
             yield "attribute"
     elif isinstance(node, _DOING) and _does_nothing(node):
         yield "nothing"

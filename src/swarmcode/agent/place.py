@@ -10,6 +10,8 @@ from operator import or_
 
 from swarmcode.agent.donors import DONATIONS, Donation, donations
 from swarmcode.agent.edits import KINDS, Kind, Sight, edits, sight
+from swarmcode.agent.edits.words import Line
+from swarmcode.agent.flaws import COMMON_ATTRIBUTES
 from swarmcode.agent.pointers import Answer, Favour, SpanPrompt, Speller, Trie
 from swarmcode.agent.sense import Sense, sense
 from swarmcode.agent.statement import can_follow
@@ -19,7 +21,7 @@ from swarmcode.syntax import language_of
 from swarmcode.tree import Tree
 
 _WORD = re.compile(r"[^\W\d]\w*")
-_PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
+_PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins))) | COMMON_ATTRIBUTES
 
 Sort = Donation | Kind
 """What is known of an edit without the model."""
@@ -30,6 +32,7 @@ FAVOUR: Mapping[Sort, Favour] = {
     "neighbour": Favour(1.5, -2.0),
     "alike": Favour(0.2, -2.7),
     "kin": Favour(0.0, -4.5),
+    "beside": Favour(0.0, -4.9),
     "swap": Favour(0.4, -4.3),
     "one off": Favour(0.25, -5.1),
     "negation": Favour(0.15, -3.4),
@@ -102,8 +105,9 @@ def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller, sens
     window = prompt.window
     near = sight("\n".join((*window.above, *window.below)))
     if sense is not None:
-        # Names that wait for being read come before all others, and what the class names before the rest of its file.
-        near = Sight(names=sorted(sense.found.idle)) | near | _elsewhere(sense.home(text))
+        # Names that wait for being read or bound come before all others, and what the class names before the rest of
+        # its file.
+        near = Sight(names=sorted(sense.found.idle) + sorted(sense.found.unbound)) | near | _elsewhere(sense.home(text))
     found: dict[Answer, Sort] = {}
     for sort, new in (*_donated(path, text, window), *_edited(window.line, near | _elsewhere(text))):
         answer = speller.answer(prompt.line, new) if _fits(path, window.line, new) else None
@@ -136,12 +140,21 @@ def _fits(path: str, old: str, new: str) -> bool:
 
 
 def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:
-    """Words of a new line that stand nowhere in its file and mean nothing to the language (so far: Python alone)."""
+    """Words of a new line that stand nowhere in its file and mean nothing to the language (so far: Python alone); in
+    literals whether their letters are capital makes no difference."""
     if language_of(path) != "python":
         return frozenset()
-    return frozenset(_WORD.findall(new_line)) - _words(text) - _PYTHON_WORDS
+    words = Line.of(new_line).words
+    told = frozenset(word for each in words if each.kind == "string" for word in _WORD.findall(each.text))
+    lower = frozenset(word for word in told if word.lower() in _lower_words(text))
+    return frozenset(_WORD.findall(new_line)) - _words(text) - _PYTHON_WORDS - lower
 
 
 @lru_cache(maxsize=32)
 def _words(text: str) -> frozenset[str]:
     return frozenset(_WORD.findall(text))
+
+
+@lru_cache(maxsize=32)
+def _lower_words(text: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _words(text))

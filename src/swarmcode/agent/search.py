@@ -45,7 +45,8 @@ class Search:
         self._frontier = Frontier(weights, WORTH, UNSEEN, speller.marks.end, self._finish)
         self._proposals = Proposals()
         self._lines: dict[tuple[int, Answer], str] = {}
-        self._seen: set[tuple[int, str]] = set()
+        self._out: set[tuple[int, str]] = set()
+        """Lines that came out: of several spellings of one, the best is first."""
         self._turn = asyncio.Lock()
         self._usage = Usage()
         self._steps = 0
@@ -60,7 +61,8 @@ class Search:
         async with self._turn:
             while True:
                 while (found := self._frontier.pop()) is not None:
-                    self._proposals.add(self._edit(found))
+                    if (edit := self._edit(found)) is not None:
+                        self._proposals.add(edit)
                 proposal = self._proposals.pop(self._frontier.bound, self._usage, self._steps)
                 if proposal is not None:
                     self._usage, self._steps = Usage(), 0
@@ -69,8 +71,12 @@ class Search:
                     return None
                 await self._expand()
 
-    def _edit(self, found: Found) -> Edit:
+    def _edit(self, found: Found) -> Edit | None:
+        """None where another answer has said the same."""
         line = self._lines.pop((found.line, found.answer))
+        if (found.line, line) in self._out:
+            return None
+        self._out.add((found.line, line))
         return Edit(place=self._places[found.line], line=line, logprob=found.logprob, score=found.score)
 
     async def _expand(self) -> None:
@@ -124,12 +130,11 @@ class Search:
         self._frontier.put(node, following.items(), listed)
 
     def _finish(self, number: int, answer: Answer) -> float | None:
-        """As `frontier.Finish`: an answer that changes nothing, or says what another said, is none."""
+        """As `frontier.Finish`: an answer that changes nothing is none."""
         place = self._places[number]
         line, _ = self._speller.replaced(place.prompt.line, answer[:-1])
-        if line is None or (number, line) in self._seen:
+        if line is None or (number, line) in self._out:
             return None
-        self._seen.add((number, line))
         cost = place.cost(line)
         if cost is not None:
             self._lines[number, answer] = line

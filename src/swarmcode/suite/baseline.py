@@ -22,7 +22,7 @@ _SLOWDOWN = 4.0  # what a traced second costs, for choosing how many tests to tr
 _PER_TEST = 0.005  # seconds a test costs beside its own
 
 
-async def measure(boxes: Boxes, command: tuple[str, ...], limits: Limits, trace_seconds: float = 10.0) -> Baseline:
+async def measure(boxes: Boxes, command: tuple[str, ...], limits: Limits, trace_seconds: float = 3.0) -> Baseline:
     """The baseline; `trace_seconds` bounds what tracing passing tests may cost.
 
     Raises `SuiteError` where the tests cannot be run or collected, or do not end in time; `SandboxLost`.
