@@ -1,13 +1,15 @@
-"""How often the ranking finds a fault: injects operator faults into repositories with tests, and looks where they rank.
+"""How often the ranking finds a fault: injects faults into repositories with tests, and looks where they rank.
 
     python bench/localise.py [REPO ...] [--faults 20] [--seed 0]
+    python bench/localise.py --packages [--faults 20]
 
-Each fault changes one operator, number or boolean word of one source line. The suite is measured exactly as a run does
-it (baseline, failing tests traced, passing ones as far as time allows); a fault that turns no test is none. Printed is
-where the faulty line ranks for the tests that it breaks: with all signals, and with some left out. Two things make it
-no picture of real faults: there is no issue text, so what words can add is underestimated; and every fault sits in an
-operator, which is what the prior bets on, so what the prior adds is overestimated. Tests run unisolated: use it on
-repositories that you trust.
+Each fault changes one operator, number or boolean word of one source line; with `--packages` they are those of
+`bench/faults/`, in packages of the index, of all kinds. The suite is measured exactly as a run does it (baseline,
+failing tests traced, passing ones as far as time allows); a fault that turns no test is none. Printed is where the
+faulty line ranks for the tests that it breaks, together as a plan takes them: with all signals, and with some left out;
+and, as a peer, where it ranks if each place has the highest suspicion that any one of the tests has. There is no issue
+text, so what words can add is underestimated; without `--packages` every fault sits in an operator, which is what the
+prior bets on, so what the prior adds is overestimated. Tests run unisolated: use it on repositories that you trust.
 """
 
 import argparse
@@ -17,13 +19,17 @@ import random
 import re
 import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import platformdirs
+from faults import fault as lists
+from faults.shelf import Package, Shelf, command, packages
+
 from swarmcode.errors import SuiteError
-from swarmcode.flow import Baseline, Changes
-from swarmcode.localise.rank import Localiser
+from swarmcode.flow import Baseline, Changes, Suspect
+from swarmcode.localise.suspects import suspected, together
 from swarmcode.localise.symbols import statement_lines
 from swarmcode.repo import Snapshot, take
 from swarmcode.roles import is_test
@@ -97,10 +103,34 @@ def faults(snapshot: Snapshot) -> Iterator[Fault]:
                             yield Fault(path=path, line=number, content=content)
 
 
-async def study(repo: Path, count: int, seed: int, folder: Path) -> list[Finding]:
+def committed(snapshot: Snapshot, package: Package) -> Iterator[Fault]:
+    """Those of the package that `bench/faults/` lists."""
+    for fault in lists.read_all():
+        source = snapshot.reader.read(fault.path) if fault.package == package.name else None
+        if source is not None:
+            rows = source.decode().split("\n")
+            rows[fault.line - 1] = fault.new
+            yield Fault(path=fault.path, line=fault.line, content="\n".join(rows).encode())
+
+
+async def study(
+    repo: Path, command: Sequence[str], faults: Callable[[Snapshot], Iterable[Fault]], count: int, seed: int
+) -> list[Finding]:
     """Injects faults until `count` of them were noticed by the tests, or none is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        return await _study(repo, command, faults, count, seed, Path(folder))
+
+
+async def _study(
+    repo: Path,
+    command: Sequence[str],
+    faults: Callable[[Snapshot], Iterable[Fault]],
+    count: int,
+    seed: int,
+    folder: Path,
+) -> list[Finding]:
     snapshot = await asyncio.to_thread(take, repo, folder)
-    toolchain, argv = discover(repo, detect(repo, None).argv, os.environ)
+    toolchain, argv = discover(repo, tuple(command), os.environ)
     toolchain = replace(toolchain, mounts=(*toolchain.mounts, probe.folder()))
     base = Base(root=snapshot.root, home=repo)
     code = sum(
@@ -136,6 +166,7 @@ async def study(repo: Path, count: int, seed: int, folder: Path) -> list[Finding
 def ranks(fault: Fault, snapshot: Snapshot, baseline: Baseline, broken: Iterable[str]) -> dict[str, int | None]:
     """The faulty line's place, with all signals and with each left out."""
     tree = snapshot.reader.stacked({fault.path: fault.content})
+    baseline = replace(baseline, failing=tuple(sorted(broken)))
     tests = {name: replace(test, frames=(), message="") for name, test in baseline.run.tests.items()}
     first_passing = {name: ran for name, ran in baseline.covered.items() if name not in baseline.passing}
     views = {
@@ -144,13 +175,23 @@ def ranks(fault: Fault, snapshot: Snapshot, baseline: Baseline, broken: Iterable
         "no passing coverage": replace(baseline, covered=first_passing),
         "no coverage": replace(baseline, covered={}),
     }
-    found: dict[str, int | None] = {}
-    for name, view in views.items():
-        suspects = Localiser("", view, tree).rank(sorted(broken))
-        places = [(suspect.path, suspect.start) for suspect in suspects]
-        place = (fault.path, fault.line)
-        found[name] = places.index(place) + 1 if place in places else None
-    return found
+    suspects = {name: suspected("", view, tree, frozenset()) for name, view in views.items()}
+    found = {name: _place(fault, together(each.values())) for name, each in suspects.items()}
+    return found | {"highest of any test": _place(fault, _highest(suspects["all signals"]))}
+
+
+def _highest(suspects: Mapping[str, Sequence[Suspect]]) -> list[Suspect]:
+    every = (suspect for places in suspects.values() for suspect in places)
+    best: dict[tuple[str, int], Suspect] = {}
+    for suspect in sorted(every, key=lambda suspect: -suspect.score):
+        best.setdefault((suspect.path, suspect.start), suspect)
+    return list(best.values())
+
+
+def _place(fault: Fault, suspects: Sequence[Suspect]) -> int | None:
+    """From 1; None where it is not among them."""
+    places = [(suspect.path, suspect.start) for suspect in suspects]
+    return places.index((fault.path, fault.line)) + 1 if (fault.path, fault.line) in places else None
 
 
 def table(findings: list[Finding]) -> Iterator[str]:
@@ -166,6 +207,23 @@ def table(findings: list[Finding]) -> Iterator[str]:
         yield f"{name:22}{row}{middle:8.0f}{len(places) - len(known):8d}{reciprocal:8.2f}"
 
 
+Study = tuple[str, Path, Sequence[str], Callable[[Snapshot], Iterable[Fault]]]
+"""Name, repository, test command, and the faults that are put in."""
+
+
+def _repositories(repos: Iterable[Path]) -> Iterator[Study]:
+    for repo in repos:
+        yield repo.name, repo, detect(repo, None).argv, faults
+
+
+def _packages() -> Iterator[Study]:
+    shelf = Shelf(platformdirs.user_cache_path("swarmcode-bench"))
+    shelf.environment()
+    for package in packages():
+        argv = command(shelf.python, package, shelf.failing(package, shelf.python))
+        yield package.name, shelf.tree(package), argv, lambda snapshot, package=package: committed(snapshot, package)
+
+
 def main(show: Callable[[str], None] = print) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
@@ -173,12 +231,12 @@ def main(show: Callable[[str], None] = print) -> None:
     )
     parser.add_argument("--faults", type=int, default=20, help="for each repository (default: 20)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--packages", action="store_true", help="faults of bench/faults/ in their packages")
     options = parser.parse_args()
     findings: list[Finding] = []
-    for repo in options.repos:
-        with tempfile.TemporaryDirectory() as folder:
-            found = asyncio.run(study(repo.resolve(), options.faults, options.seed, Path(folder)))
-        show(f"{repo.name}: {len(found)} faults, {found[0].lines if found else 0} lines of code")
+    for name, repo, argv, drawn in _packages() if options.packages else _repositories(options.repos):
+        found = asyncio.run(study(repo.resolve(), argv, drawn, options.faults, options.seed))
+        show(f"{name}: {len(found)} faults, {found[0].lines if found else 0} lines of code")
         findings += found
     if findings:
         untraced = sum(not finding.traced for finding in findings)

@@ -11,14 +11,14 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import islice
 from typing import Final, Literal
 
 from swarmcode.flow import Baseline, Frame, Suspect, TestResult
+from swarmcode.localise.loading import before_tests
 from swarmcode.localise.prior import prior
 from swarmcode.localise.spectrum import Spectrum, Suspicion
-from swarmcode.localise.symbols import Symbol, innermost, lines, outline, owners
+from swarmcode.localise.symbols import innermost, lines, outline, rows, shares
 from swarmcode.localise.text import Document, coarse, match, terms
 from swarmcode.localise.traceback import Files, mentions
 from swarmcode.roles import is_generated, is_test, is_vendored
@@ -51,12 +51,9 @@ LARGEST_FILE: Final = 500_000
 TOLD_BY_TESTS: Final = 0.6
 """What a word of the failing tests tells, against one of the issue."""
 HEARSAY: Final = 0.5
-"""Share of suspicion that a definition takes from the suspicious lines that use it: constants run before any test."""
+"""Share of suspicion that what runs before any test takes from the suspicious lines that use it."""
 
 _NAME: Final = re.compile(rb"[A-Za-z_]\w*")
-_CONSTANT: Final = re.compile(
-    rb"\s*(?:(?:const|let|var|static|final|public|private|export|pub)\s+)*(\w+)\s*(?::[^=]+)?=(?!=)"
-)
 
 
 @dataclass(slots=True)
@@ -225,7 +222,7 @@ class Localiser:
         ran = [path for path in chosen if path in suspicion]
         for path in ran:
             source = self._read(path)
-            texts, facts = _split(source), lines(path, source)
+            texts, facts = rows(source), lines(path, source)
             for line in facts.code:
                 value = suspicion[path].get(line) or suspicion[path].get(facts.statement.get(line, 0), 0.0)
                 if value:
@@ -233,26 +230,9 @@ class Localiser:
                     for name in _NAME.findall(texts[line - 1]):
                         used[name] = max(value, used.get(name, 0.0))
         for path in ran:
-            self._add_definitions(known, path, used, suspicion[path])
-
-    def _add_definitions(self, known: _Lines, path: str, used: Mapping[bytes, float], ran: Mapping[int, float]) -> None:
-        """Constants and default values run before any test does: they are as suspicious as what uses them, but less."""
-        source = self._read(path)
-        texts, facts = _split(source), lines(path, source)
-        functions = [symbol for symbol in outline(path, source) if symbol.kind == "function"]
-        starts = {symbol.start: symbol for symbol in functions}
-        inside = {line for symbol in functions for line in range(symbol.start, symbol.end + 1)}
-        for line in facts.code:
-            if (path, line) in known:
-                continue
-            if line not in inside and (defined := _CONSTANT.match(texts[facts.statement.get(line, line) - 1])):
-                value = used.get(defined[1], 0.0)
-            elif (symbol := starts.get(facts.statement.get(line, line))) and b"=" in texts[line - 1]:
-                value = max((ran[inner] for inner in range(symbol.start, symbol.end + 1) if inner in ran), default=0.0)
-            else:
-                continue
-            if value:
-                known[path, line].add("spectrum", value * HEARSAY, "defines what suspicious lines use")
+            for line, value in before_tests(path, self._read(path), used, suspicion[path]).items():
+                if (path, line) not in known:
+                    known[path, line].add("spectrum", value * HEARSAY, "defines what suspicious lines use")
 
     def _add_place(self, known: _Lines, frame: Frame, signal: Signal, value: float, evidence: str) -> None:
         """A line, those shortly before it, and a little of the function around it."""
@@ -288,7 +268,7 @@ class Localiser:
             source = self._read(path)
             self._told[path] = [
                 (inside, Document.of(name=symbol.name if symbol else "", path=path, body=_lines(source, inside)))
-                for symbol, inside in _shares(path, source)
+                for symbol, inside in shares(path, source)
             ]
         return self._told[path]
 
@@ -314,24 +294,10 @@ class Localiser:
         )
 
 
-def _shares(path: str, source: bytes) -> list[tuple[Symbol | None, list[int]]]:
-    """Code lines by the innermost symbol that they belong to."""
-    around = owners(path, source)
-    shares: dict[Symbol | None, list[int]] = {}
-    for line in sorted(lines(path, source).code):
-        shares.setdefault(around.get(line), []).append(line)
-    return list(shares.items())
-
-
 def _lines(source: bytes, numbers: Sequence[int]) -> str:
-    texts = _split(source)
+    texts = rows(source)
     return b"\n".join(texts[number - 1] for number in numbers).decode(errors="replace")
 
 
 def _text(source: bytes, start: int, end: int) -> str:
-    return b"\n".join(_split(source)[start - 1 : end]).decode(errors="replace")
-
-
-@lru_cache(maxsize=256)
-def _split(source: bytes) -> list[bytes]:
-    return source.split(b"\n")
+    return b"\n".join(rows(source)[start - 1 : end]).decode(errors="replace")

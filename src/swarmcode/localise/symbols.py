@@ -89,9 +89,24 @@ def owners(path: str, source: bytes) -> Mapping[int, Symbol]:
     return {line: symbol for symbol in outline(path, source) for line in range(symbol.start, symbol.end + 1)}
 
 
+def shares(path: str, source: bytes) -> list[tuple[Symbol | None, list[int]]]:
+    """Code lines by the innermost symbol that they belong to."""
+    around = owners(path, source)
+    found: dict[Symbol | None, list[int]] = {}
+    for line in sorted(lines(path, source).code):
+        found.setdefault(around.get(line), []).append(line)
+    return list(found.items())
+
+
 def innermost(path: str, source: bytes, line: int) -> Symbol | None:
     """The smallest symbol around a line."""
     return owners(path, source).get(line)
+
+
+@lru_cache(maxsize=256)
+def rows(source: bytes) -> list[bytes]:
+    """The lines of a file, without their ends."""
+    return source.split(b"\n")
 
 
 def statement_lines(path: str, source: bytes) -> frozenset[int]:
