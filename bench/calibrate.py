@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from search import LONGEST, WIDTH, Case, bare, case_of, search_of
 
 from swarmcode.agent.flaws import FLAWS
-from swarmcode.agent.place import FAVOUR, SORTS, STRANGE_WORD, Place, Sort, small_edits, strange_words
+from swarmcode.agent.place import FAVOUR, SORTS, STRANGE_WORD, Place, Sort, small_edits, strangeness
 from swarmcode.agent.pointers import Answer, Speller
 from swarmcode.agent.proposal import Edit
 from swarmcode.agent.search import WORTH
@@ -97,7 +97,7 @@ def features(edit: Edit, sort: str) -> list[float]:
     changes = (place.sense.changes(place.prompt.window.lines(edit.line)) if place.sense else {}) or {}
     return [
         edit.logprob,
-        len(strange_words(place.suspect.path, place.text, edit.line)),
+        strangeness(place.suspect.path, place.text, edit.line) / STRANGE_WORD,
         *(float(sort == each) for each in (*SORTS, UNLISTED)),
         *(min(MOST, max(0, changes.get(flaw, 0))) for flaw in FLAWS),
         *(min(MOST, max(0, -changes.get(flaw, 0))) for flaw in FLAWS),

@@ -54,7 +54,7 @@ def drained(frontier: Frontier, tries: dict[int, Trie], widths: list[int]) -> li
     st.floats(-1, 1),
     st.dictionaries(
         st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple),
-        st.builds(Favour, st.floats(-2, 2), st.floats(-9, 0)),
+        st.builds(Favour, st.floats(-2, 2), st.floats(-9, 0), st.floats(0, 3)),
         max_size=5,
     ),
     st.lists(st.integers(1, 9), min_size=1, max_size=3),
@@ -62,16 +62,16 @@ def drained(frontier: Frontier, tries: dict[int, Trie], widths: list[int]) -> li
 def test_all_answers_come_out_once_the_best_first(
     weights: list[float], trust: float, unlisted: float, listed: dict[Answer, Favour], widths: list[int]
 ) -> None:
-    """Whatever the weights, the bonuses, and the number that is expanded at once."""
+    """Whatever the weights, the bonuses, what is hoped for and comes true, and the number that is expanded at once."""
     tries = {line: Trie.of(((*words, END), favour) for words, favour in listed.items()) for line in range(len(weights))}
     highest = reduce(or_, listed.values(), Favour())
     worth = Worth(trust=trust, unlisted=unlisted)
-    frontier = Frontier(weights, worth, highest, END, lambda line, answer: 0.0)
+    frontier = Frontier(weights, worth, highest, END, lambda line, answer: -listed.get(answer[:-1], NOTHING).hope)
     out = drained(frontier, tries, widths)
     expected: dict[tuple[int, Answer], float] = {}
     for (line, answer), chance in every(len(weights)).items():
         favour = listed.get(answer[:-1], Favour(unlisted))
-        expected[line, answer] = weights[line] + max(trust * chance + favour.bonus, favour.floor)
+        expected[line, answer] = weights[line] + max(trust * chance + favour.bonus, favour.floor) + favour.hope
     assert sorted((found.line, found.answer) for found in out) == sorted(expected)
     assert all(math.isclose(found.score, expected[found.line, found.answer], abs_tol=1e-9) for found in out)
     assert all(one.score >= two.score - 1e-9 for one, two in itertools.pairwise(out))

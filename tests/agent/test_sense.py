@@ -186,5 +186,5 @@ def test_a_method_is_read_with_its_indentation() -> None:
     assert within is not None
     found = flaws("\n".join(text.split("\n")[1:5]), within)
     assert found is not None
-    assert found.idle == {"a", "b"}
+    assert (found.idle, found.unbound) == ({"a", "b"}, {"c"})
     assert found.flaws["unbound"] == 1

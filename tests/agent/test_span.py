@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swarmcode.agent.edits import KINDS
-from swarmcode.agent.place import FAVOUR, STRANGE_WORD, strange_words
+from swarmcode.agent.place import COMMON_WORD, FAVOUR, STRANGE_WORD, strangeness
 from swarmcode.agent.pointers import AnswerConstraint, Favour, Marks, Trie
 from swarmcode.agent.span import SpanAgent
 from swarmcode.engine.llama.engine import open_engine
@@ -289,9 +289,21 @@ def test_unreadable_and_long_lines_are_not_asked_about(tree: Tree, tmp_path: Pat
 
 
 def test_made_up_names_are_told_from_those_of_the_file() -> None:
-    """Names of the file and of Python are none; other languages are not judged."""
-    assert strange_words("m.py", SOURCE, "    return sum(a, bb) if not b else None") == {"bb"}
-    assert strange_words("m.go", SOURCE, "return bb") == frozenset()
+    """Names of the file and of Python are none, attributes of built-in types cost less; in literals capitals make no
+    difference; other languages are not judged."""
+    assert strangeness("m.py", SOURCE, "    return sum(a, bb) if not b else None") == STRANGE_WORD
+    assert strangeness("m.py", SOURCE, "    return a.ljust(b)") == COMMON_WORD
+    assert strangeness("m.py", SOURCE, "    return 'ADD'") == 0
+    assert strangeness("m.py", SOURCE, "    return ADD + 'unheard'") == 2 * STRANGE_WORD
+    assert strangeness("m.go", SOURCE, "return bb") == 0
+
+
+def test_a_name_that_waits_to_be_bound_is_tried_first(tree: Tree) -> None:
+    """What the function reads and nothing binds."""
+    (tree.root / "m.py").write_text("def f(a, b):\n    whole = a * b\n    return a, b, total\n")
+    made = attempts(tree, model({edit(4, 9, "x"): 1.0}), suspect(2))
+    assert first_line(made[0]) == "+    total = a * b"
+    assert [each.score for each in made] == sorted((each.score for each in made), reverse=True)
 
 
 def test_a_model_without_the_protocols_tokens_is_refused(tree: Tree) -> None:
@@ -358,6 +370,17 @@ def test_the_embedded_model_mends_a_plain_fault(tmp_path: Path) -> None:
     made = proposed(here, 30, [suspect(2)], 60)
     assert any("+    if value < low:\n" in each.diff for each in made[:20])
     assert len({each.diff for each in made}) == len(made)
+
+
+@pytest.mark.model
+def test_of_several_spellings_of_a_line_the_best_counts(tmp_path: Path) -> None:
+    """That a line stands elsewhere in its file speaks for it, whichever tokens say so first."""
+    head = "(seqs, f):\n    mid = len(seqs) // 2\n    if mid < 3:\n        return seqs\n"
+    body = "    L1 = {}\n    if len(L1) == 1:\n        return f(L1)\n    return L1\n"
+    for right, faulty in (("(seqs[:mid])", "(seqs[1:mid])"), ("seqs.x()", "seqs.x(mid)")):
+        (tmp_path / "m.py").write_text(f"def one{head}{body.format(right)}\n\ndef two{head}{body.format(faulty)}")
+        here = Tree(root=tmp_path, files=frozenset({"m.py"}))
+        assert first_line(proposed(here, 48, [suspect(15)], 1)[0]) == f"+    L1 = {right}"
 
 
 @pytest.mark.model

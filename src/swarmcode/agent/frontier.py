@@ -61,7 +61,8 @@ class Worth:
 
 Finish = Callable[[int, Answer], float | None]
 """(line, answer) -> nats that the finished answer costs beyond its probability, or None where it is no answer. Where
-that is below 0, it is worth more than its beginnings could tell, and comes out as soon as it is found."""
+that is below 0, and nothing has let it be hoped for, it is worth more than its beginnings could tell, and comes out as
+soon as it is found."""
 
 
 class Frontier:
@@ -147,7 +148,7 @@ class Frontier:
         favour = Favour(self._worth.unlisted)
         if node.listed is not None:
             favour |= node.listed.favour
-        return self._value(node, favour) - (0.0 if node.answer else self._worth.unseen)
+        return self._value(node, favour) + favour.hope - (0.0 if node.answer else self._worth.unseen)
 
     def _value(self, node: Node, favour: Favour) -> float:
         told = self._worth.trust * node.logprob + favour.bonus

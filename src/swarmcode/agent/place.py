@@ -3,6 +3,7 @@
 import builtins
 import keyword
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
@@ -21,7 +22,7 @@ from swarmcode.syntax import language_of
 from swarmcode.tree import Tree
 
 _WORD = re.compile(r"[^\W\d]\w*")
-_PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins))) | COMMON_ATTRIBUTES
+_PYTHON_WORDS = frozenset((*keyword.kwlist, *keyword.softkwlist, *dir(builtins)))
 
 Sort = Donation | Kind
 """What is known of an edit without the model."""
@@ -53,8 +54,9 @@ UNSEEN = reduce(or_, (FAVOUR[kind] for kind in KINDS))
 """What may speak for an answer about a line that was not looked at yet: that it has a twin is too seldom to be hoped
 for."""
 
-STRANGE_WORD = 2.0
-"""Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time."""
+STRANGE_WORD, COMMON_WORD = 2.0, 1.0
+"""Nats that a word costs which stands nowhere in the file: a small model makes names up, and they fail at run time; and
+one that is an attribute of a built-in type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +82,7 @@ class Place:
             cost = 0.0 if _fits(path, old, line) else None
         if cost is None or line == old:
             return None
-        return cost + STRANGE_WORD * len(strange_words(path, self.text, line))
+        return cost + strangeness(path, self.text, line)
 
 
 def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
@@ -94,26 +96,47 @@ def place_of(suspect: Suspect, tree: Tree, speller: Speller) -> Place | None:
     if window is None or prompt is None:
         return None
     made = sense(suspect.path, text, suspect.start)
-    sorts = small_edits(suspect.path, text, prompt, speller, made)
-    small = Trie.of((answer, FAVOUR[sort]) for answer, sort in sorts.items())
+    small = Trie.of(
+        (answer, replace(FAVOUR[sort], hope=_hope(made, window, new)))
+        for answer, (sort, new) in _small_edits(suspect.path, text, prompt, speller, made).items()
+    )
     return Place(suspect=suspect, text=text, prompt=prompt, small=small, sense=made)
 
 
 def small_edits(path: str, text: str, prompt: SpanPrompt, speller: Speller, sense: Sense | None) -> dict[Answer, Sort]:
     """Those of a line, and lines of its file that may stand for it, as answers; left out is what the model cannot say,
     and what breaks the syntax."""
+    return {answer: sort for answer, (sort, _) in _small_edits(path, text, prompt, speller, sense).items()}
+
+
+def _small_edits(
+    path: str, text: str, prompt: SpanPrompt, speller: Speller, sense: Sense | None
+) -> dict[Answer, tuple[Sort, str]]:
+    """As `small_edits`, with the new lines."""
     window = prompt.window
     near = sight("\n".join((*window.above, *window.below)))
     if sense is not None:
         # Names that wait for being read or bound come before all others, and what the class names before the rest of
         # its file.
         near = Sight(names=sorted(sense.found.idle) + sorted(sense.found.unbound)) | near | _elsewhere(sense.home(text))
-    found: dict[Answer, Sort] = {}
+    found: dict[Answer, tuple[Sort, str]] = {}
     for sort, new in (*_donated(path, text, window), *_edited(window.line, near | _elsewhere(text))):
         answer = speller.answer(prompt.line, new) if _fits(path, window.line, new) else None
         if answer is not None:
-            found.setdefault(answer, sort)
+            found.setdefault(answer, (sort, new))
     return found
+
+
+def _hope(sense: Sense | None, window: Window, new: str) -> float:
+    """What a new line gains that has to do with names which nothing reads or binds; others are not looked into, since
+    that takes time."""
+    if sense is None:
+        return 0.0
+    old, words = Counter(_WORD.findall(window.line)), Counter(_WORD.findall(new))
+    if all(words[name] == old[name] for name in sense.found.idle | sense.found.unbound):
+        return 0.0
+    cost = sense.cost(window.lines(new))
+    return 0.0 if cost is None else max(0.0, -cost)
 
 
 def _donated(path: str, text: str, window: Window) -> Iterator[tuple[Sort, str]]:
@@ -139,15 +162,15 @@ def _fits(path: str, old: str, new: str) -> bool:
     return language_of(path) != "python" or can_follow(old, new)
 
 
-def strange_words(path: str, text: str, new_line: str) -> frozenset[str]:
-    """Words of a new line that stand nowhere in its file and mean nothing to the language (so far: Python alone); in
-    literals whether their letters are capital makes no difference."""
+def strangeness(path: str, text: str, new_line: str) -> float:
+    """Nats that a new line costs for words that stand nowhere in its file and mean nothing to the language (so far:
+    Python alone); in literals whether their letters are capital makes no difference."""
     if language_of(path) != "python":
-        return frozenset()
-    words = Line.of(new_line).words
-    told = frozenset(word for each in words if each.kind == "string" for word in _WORD.findall(each.text))
-    lower = frozenset(word for word in told if word.lower() in _lower_words(text))
-    return frozenset(_WORD.findall(new_line)) - _words(text) - _PYTHON_WORDS - lower
+        return 0.0
+    told = (each.text for each in Line.of(new_line).words if each.kind == "string")
+    alike = {word for each in told for word in _WORD.findall(each) if word.lower() in _lower_words(text)}
+    strange = {*_WORD.findall(new_line)} - alike - _words(text) - _PYTHON_WORDS
+    return sum(COMMON_WORD if word in COMMON_ATTRIBUTES else STRANGE_WORD for word in strange)
 
 
 @lru_cache(maxsize=32)

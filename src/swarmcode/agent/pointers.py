@@ -99,10 +99,12 @@ class Favour:
     """Nats by which it is likelier than the model thinks."""
     floor: float = float("-inf")
     """Log of how likely it is in any case, whatever the model thinks."""
+    hope: float = 0.0
+    """Nats that may yet be gained when it is finished (see `frontier.Finish`)."""
 
     def __or__(self, other: "Favour") -> "Favour":
         """The more favourable of both."""
-        return Favour(max(self.bonus, other.bonus), max(self.floor, other.floor))
+        return Favour(max(self.bonus, other.bonus), max(self.floor, other.floor), max(self.hope, other.hope))
 
 
 class Trie(dict[int, "Trie"]):
