@@ -42,6 +42,17 @@ def test_failures_of_one_file_are_one_subtask() -> None:
     assert plan.mode == "instant"
 
 
+def test_tests_that_one_file_explains_are_one_subtask() -> None:
+    """Though one of them suspects another file a little more; where it does so by far, it stays apart."""
+    found = {f"t{number}": (suspect("a.py", score=0.8), suspect("b.py", score=0.3)) for number in range(3)}
+    found["t3"] = (suspect("b.py", score=0.9), suspect("a.py", score=0.75))
+    (task,) = make_plan(Evidence(suspects=found), Effort()).subtasks
+    assert (task.tests, task.writes) == (("t0", "t1", "t2", "t3"), frozenset({"a.py", "b.py"}))
+    found["t3"] = (suspect("b.py", score=0.9), suspect("a.py", score=0.6))
+    apart = make_plan(Evidence(suspects=found), Effort())
+    assert [task.tests for task in apart.subtasks] == [("t0", "t1", "t2"), ("t3",)]
+
+
 def test_a_failure_whose_files_all_belong_to_another_is_part_of_that() -> None:
     """Alone it could try nothing, and the other would be content with what helps its own tests alone."""
     both = (suspect("a.py", score=0.9), suspect("b.py", 3, score=0.6))

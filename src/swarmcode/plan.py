@@ -26,6 +26,9 @@ SHARP = 0.6
 SPREAD = 4
 """The evidence is weak where at least so many files are suspected nearly alike, or none is."""
 
+EXPLAINS = 0.8
+"""A file explains a failing test where its suspicion is at least this share of the highest that the test has."""
+
 FILES_A_SUBTASK = 6
 """Most files that one subtask may write: scope is what keeps subtasks apart."""
 
@@ -55,7 +58,7 @@ class Effort:
 
 @dataclass(slots=True)
 class _Group:
-    """Failing tests that share their most suspicious file."""
+    """Failing tests that one file explains."""
 
     tests: list[str] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
@@ -107,13 +110,31 @@ def _widths(mode: Mode, effort: Effort) -> tuple[int, ...]:
 
 
 def _groups(suspects: Mapping[str, tuple[Suspect, ...]]) -> list[_Group]:
-    """Tests by their most suspicious file, in the order in which the files first appear."""
-    groups: dict[str, _Group] = {}
-    for test, places in suspects.items():
-        scores = _by_file(places)
-        top = max(scores, key=scores.__getitem__, default="")
-        groups.setdefault(top, _Group()).join(_Group(tests=[test], scores=scores))
-    return list(groups.values())
+    """Tests by the files that explain them: the one that explains most, then the one that explains most of what is
+    left, and so on. One fault shows in tests of many kinds, some of which suspect another file a little more."""
+    left = {test: _by_file(places) for test, places in suspects.items()}
+    groups = []
+    while left:
+        explained = _explained(left)
+        best = max(
+            explained,
+            key=lambda path: (len(explained[path]), sum(left[test].get(path, 0.0) for test in explained[path])),
+        )
+        group = _Group()
+        for test in explained[best]:
+            group.join(_Group(tests=[test], scores=left.pop(test)))
+        groups.append(group)
+    return groups
+
+
+def _explained(tests: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
+    """File -> the tests that it explains; those of which nothing is known are explained by no file, together."""
+    explained: dict[str, list[str]] = {}
+    for test, scores in tests.items():
+        least = EXPLAINS * max(scores.values(), default=0.0)
+        for path in [path for path, score in scores.items() if score >= least] or [""]:
+            explained.setdefault(path, []).append(test)
+    return explained
 
 
 def _by_file(places: Sequence[Suspect]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What is evaluated on: faults put into functions of held-out projects, and real one-line fixes.
 
     python -m repairmodel.cases --data DIR [--faults 600] [--seed 0] --out FILE      the faults, a line of JSON each
+    python -m repairmodel.cases --data DIR --real real.jsonl --out FILE              the real fixes
 
 Written down with what stands above and below the function in its file: the model sees none of it, whoever asks it does.
 
@@ -24,6 +25,7 @@ from .faults import CATALOGUE, Code, Fault, Operator
 from .faults.catalogue import BY_NAME, find
 from .functions import functions
 from .packages import HERE
+from .realfixes import wheel
 from .sources import wheels
 
 TRIES = 3000
@@ -101,14 +103,29 @@ def in_files(found: Sequence[Case], data: Path) -> Iterator[Case]:
     paths = {name: path for (name, _), path in wheels(data / "wheels").items()}
     for each in found:
         project, path, name = each.source.split(":")
-        with zipfile.ZipFile(paths[project]) as archive:
-            source = archive.read(path).decode("utf-8", errors="replace")
-        for function in functions(source):
-            if function.name == name and function.text == each.wanted:
-                lines = source.split("\n")
-                above, below = "\n".join(lines[: function.start]), "\n".join(lines[function.end :])
-                yield replace(each, above=above, below=below, indent=function.indent)
-                break
+        yield from _in_file(each, paths[project], path, name, each.wanted)
+
+
+def real_in_files(found: Sequence[Case], data: Path) -> Iterator[Case]:
+    """The same of real fixes, in the releases before them (`realfixes fetch`)."""
+    for each in found:
+        package, version, _, _, place = each.source.split(" ")
+        path, name = place.split(":")
+        release = wheel(data / "releases", package, version)
+        if release is not None:
+            yield from _in_file(each, release, path, name, "\n".join(each.lines))
+
+
+def _in_file(case: Case, archive: Path, path: str, name: str, text: str) -> Iterator[Case]:
+    """The case in a file of a wheel, where that has a function of this name and text."""
+    with zipfile.ZipFile(archive) as files:
+        source = files.read(path).decode("utf-8", errors="replace")
+    for function in functions(source):
+        if function.name == name and function.text == text:
+            lines = source.split("\n")
+            above, below = "\n".join(lines[: function.start]), "\n".join(lines[function.end :])
+            yield replace(case, above=above, below=below, indent=function.indent)
+            return
 
 
 def real_cases(path: Path) -> list[Case]:
@@ -125,10 +142,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=HERE / "data")
     parser.add_argument("--faults", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--real", type=Path, help="real fixes in place of faults, such as real.jsonl")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
-    found = cases(load(args.data / "held-out.jsonl"), args.faults, args.seed)
-    args.out.write_text("".join(json.dumps(asdict(each)) + "\n" for each in in_files(found, args.data)))
+    if args.real:
+        found = list(real_in_files(real_cases(args.real), args.data))
+    else:
+        found = list(in_files(cases(load(args.data / "held-out.jsonl"), args.faults, args.seed), args.data))
+    args.out.write_text("".join(json.dumps(asdict(each)) + "\n" for each in found))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ LONG = """def merge(self, left, right, key=None, reverse=False):
     return out"""
 
 from repairmodel.batches import SHORT, keep
-from repairmodel.cases import by_weight, cases, in_files
+from repairmodel.cases import Case, by_weight, cases, in_files, real_in_files
 from repairmodel.faults import CATALOGUE, Code
 
 
@@ -66,6 +66,18 @@ def test_a_case_knows_what_stands_around_it_in_its_file(tmp_path: Path) -> None:
     (case,) = in_files(found, tmp_path)
     assert (case.above, case.below, case.indent) == ("import os\n\n\nclass Shop:", "\n\nLIMIT = 3\n", 4)
     assert case.wanted == LONG
+
+
+def test_a_real_fix_is_put_into_the_release_before_it(tmp_path: Path) -> None:
+    """What is not there as it was, or whose release was not fetched, is left out."""
+    faulty = LONG.replace("len(out) - 1", "len(out)")
+    (tmp_path / "releases").mkdir()
+    with zipfile.ZipFile(tmp_path / "releases" / "shop-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("a.py", f"import os\n\n{faulty}\n")
+    sources = [f"shop {old} -> 1.2 a.py:{name}" for old, name in (("1.0", "merge"), ("1.0", "gone"), ("1.1", "merge"))]
+    found = [Case(kind="real", lines=faulty.split("\n"), line=12, wanted=LONG, source=source) for source in sources]
+    (case,) = real_in_files(found, tmp_path)
+    assert (case.source, case.above, case.below) == (sources[0], "import os\n", "")
 
 
 def test_the_same_seed_draws_the_same_cases() -> None:
