@@ -18,9 +18,7 @@ proves of every fault that the tests still notice it. The packages' tests run un
 import argparse
 import json
 import random
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -99,9 +97,7 @@ def run(options: argparse.Namespace, shelf: Shelf) -> int:
         if options.json:  # each time: what was measured outlives however this ends
             options.json.write_text(json.dumps([asdict(each) for each in trials], indent=1) + "\n", encoding="utf-8")
 
-    with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
-        # A cache below a home folder's hidden folders is what no sandbox shows; a copy of its environment is shown.
-        python = shutil.copytree(shelf.home, Path(scratch) / "env", symlinks=True) / "bin" / "python"
+    with shelf.shown() as python:
         given = Given(sandbox=options.sandbox, agents=options.agents, seconds=options.seconds, python=python)
         try:
             measure(shelf, chosen, given, _show, done)

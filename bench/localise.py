@@ -21,6 +21,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -103,7 +104,7 @@ def faults(snapshot: Snapshot) -> Iterator[Fault]:
                             yield Fault(path=path, line=number, content=content)
 
 
-def committed(snapshot: Snapshot, package: Package) -> Iterator[Fault]:
+def committed(package: Package, snapshot: Snapshot) -> Iterator[Fault]:
     """Those of the package that `bench/faults/` lists."""
     for fault in lists.read_all():
         source = snapshot.reader.read(fault.path) if fault.package == package.name else None
@@ -219,9 +220,10 @@ def _repositories(repos: Iterable[Path]) -> Iterator[Study]:
 def _packages() -> Iterator[Study]:
     shelf = Shelf(platformdirs.user_cache_path("swarmcode-bench"))
     shelf.environment()
-    for package in packages():
-        argv = command(shelf.python, package, shelf.failing(package, shelf.python))
-        yield package.name, shelf.tree(package), argv, lambda snapshot, package=package: committed(snapshot, package)
+    with shelf.shown() as python:
+        for package in packages():
+            argv = command(python, package, shelf.failing(package, python))
+            yield package.name, shelf.tree(package), argv, partial(committed, package)
 
 
 def main(show: Callable[[str], None] = print) -> None:

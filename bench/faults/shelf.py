@@ -14,7 +14,8 @@ import tempfile
 import time
 import tomllib
 import venv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -96,6 +97,12 @@ class Shelf:
     def python(self) -> Path:
         """The interpreter of the environment."""
         return self.home / "bin" / "python"
+
+    @contextmanager
+    def shown(self) -> Iterator[Path]:
+        """The interpreter of a copy of the environment: one below a home folder's hidden folders no sandbox shows."""
+        with tempfile.TemporaryDirectory(prefix="faults-") as scratch:
+            yield shutil.copytree(self.home, Path(scratch) / "env", symlinks=True) / "bin" / "python"
 
     def patience(self, package: Package) -> float:
         """Seconds after which the suite hangs."""
