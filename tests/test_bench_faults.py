@@ -78,8 +78,8 @@ def test_an_issue_names_few_tests_and_nothing_of_the_fault(part: Callable[[str],
 
 
 def test_a_report_tells_the_place_of_the_accepted_candidate(part: Callable[[str], Any]) -> None:
-    report = b'{"why": "w", "merge": {"accepted": [{"key": "b"}], "diff": "d"}, "verdicts": {"a": {}, "b": {}}}'
-    assert part("trial").told(report, b"") == {"tried": 2, "rank": 2, "said": "w", "diff": "d"}
+    report = b'{"why": "w", "merge": {"accepted": [{"attempt": "2.3"}], "diff": "d"}, "verdicts": {"a": {}, "b": {}}}'
+    assert part("trial").told(report, b"") == {"tried": 2, "rank": 4, "said": "w", "diff": "d"}
     assert part("trial").told(b"", b"swarmcode: no\n") == {"said": "swarmcode: no"}
 
 

@@ -65,8 +65,8 @@ class Trial:
     tried: int
     """Candidates that were judged."""
     rank: int | None
-    """Place of the accepted one among them, by the order in which their verdicts came; the last, where several were
-    needed."""
+    """Place of the accepted one among all that its subtask proposed, in the order of proposing; the last, where several
+    were needed. (Verdicts come in another order: while the whole suite runs on what looks right, others fail fast.)"""
     said: str
     """Why it ended as it did."""
     diff: str
@@ -161,6 +161,6 @@ def told(out: bytes, err: bytes) -> dict[str, Any]:
         lines = [line for line in err.decode(errors="replace").splitlines() if line.strip()]
         return {"said": " / ".join(lines[-2:]) or "it said nothing"}
     merge = report["merge"] or {"accepted": (), "diff": ""}
-    order = list(report["verdicts"])
-    places = [order.index(each["key"]) + 1 for each in merge["accepted"] if each["key"] in order]
-    return {"tried": len(order), "rank": max(places, default=None), "said": report["why"], "diff": merge["diff"]}
+    places = [int(each["attempt"].rpartition(".")[2]) + 1 for each in merge["accepted"]]
+    tried = len(report["verdicts"])
+    return {"tried": tried, "rank": max(places, default=None), "said": report["why"], "diff": merge["diff"]}
