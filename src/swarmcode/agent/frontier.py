@@ -13,7 +13,7 @@ Pure: whoever asks expands what `take` gives, in the order and the number that i
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarmcode.agent.pointers import Answer, Favour, Trie
 
@@ -60,25 +60,38 @@ class Worth:
 
 
 Finish = Callable[[int, Answer], float | None]
-"""(line, answer) -> nats that the finished answer costs beyond its probability, or None where it is no answer. Where
-that is below 0, and nothing has let it be hoped for, it is worth more than its beginnings could tell, and comes out as
-soon as it is found."""
+"""(line, answer) -> nats that the finished answer costs beyond its probability, or None where it is no answer. It takes
+time, so it is asked only about answers that are the best as far as is known. Where the cost is below 0, and nothing has
+let that be hoped for, the answer is worth more than could be told before."""
+Hope = Callable[[int, Answer], float]
+"""(line, answer) -> nats, at least 0, by which its cost may be below 0; quick."""
 
 
 class Frontier:
     """The unfinished answers about some lines, and the finished ones that wait for their turn."""
 
-    def __init__(self, weights: Sequence[float], worth: Worth, unseen: Favour, end: int, finish: Finish) -> None:
+    def __init__(
+        self,
+        weights: Sequence[float],
+        worth: Worth,
+        unseen: Favour,
+        end: int,
+        finish: Finish,
+        hope: Hope = lambda line, answer: 0.0,
+    ) -> None:
         """`weights`: of each line, the log of its suspicion; `unseen`: the most that is hoped to speak for an answer
         about a line that was not looked at yet; `end`: the token that finishes an answer."""
         self._weights = weights
         self._worth = worth
         self._end = end
         self._finish = finish
+        self._hope = hope
         self._numbers = itertools.count()
         # Heaps of (minus what it is worth, number, item): the best first, and of equals the one that came first.
         self._open: list[tuple[float, int, Node]] = []
         self._found: list[tuple[float, int, Found]] = []
+        self._priced: set[tuple[int, Answer]] = set()
+        """Of those that are found, the ones whose cost is known, and in their scores."""
         self._taken: dict[int, float] = {}
         """Id of a node that is being expanded -> its bound."""
         for line in range(len(weights)):
@@ -97,8 +110,15 @@ class Frontier:
 
     def pop(self) -> Found | None:
         """The best finished answer, if nothing unfinished could beat it."""
-        if self._found and -self._found[0][0] >= self.bound:
-            return heapq.heappop(self._found)[2]
+        while self._found and -self._found[0][0] >= self.bound:
+            found = heapq.heappop(self._found)[2]
+            answer = found.line, found.answer
+            if answer in self._priced:
+                self._priced.remove(answer)
+                return found
+            if (cost := self._finish(*answer)) is not None:
+                self._priced.add(answer)
+                self._wait(replace(found, score=found.score - cost))
         return None
 
     def take(self, count: int, slack: float = float("inf")) -> list[Node]:
@@ -135,13 +155,12 @@ class Frontier:
         heapq.heappush(self._open, (-self._bound(node), next(self._numbers), node))
 
     def _close(self, node: Node) -> None:
-        cost = self._finish(node.line, node.answer)
-        if cost is None:
-            return
         favour = node.listed.favour if node.listed is not None else Favour(self._worth.unlisted)
-        score = self._value(node, favour) - cost
-        found = Found(line=node.line, answer=node.answer, logprob=node.logprob, score=score)
-        heapq.heappush(self._found, (-found.score, next(self._numbers), found))
+        found = Found(line=node.line, answer=node.answer, logprob=node.logprob, score=self._value(node, favour))
+        self._wait(found, max(favour.hope, self._hope(node.line, node.answer)))
+
+    def _wait(self, found: Found, hope: float = 0.0) -> None:
+        heapq.heappush(self._found, (-found.score - hope, next(self._numbers), found))
 
     def _bound(self, node: Node) -> float:
         """What an unfinished answer can be worth at most."""

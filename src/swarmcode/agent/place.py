@@ -14,7 +14,7 @@ from swarmcode.agent.edits import KINDS, Kind, Sight, edits, sight
 from swarmcode.agent.edits.words import Line
 from swarmcode.agent.flaws import COMMON_ATTRIBUTES
 from swarmcode.agent.pointers import Answer, Favour, SpanPrompt, Speller, Trie
-from swarmcode.agent.sense import Sense, sense
+from swarmcode.agent.sense import MOST_MENDED, Sense, sense
 from swarmcode.agent.statement import can_follow
 from swarmcode.agent.window import Window, code_lines, cut
 from swarmcode.flow import Suspect
@@ -72,6 +72,12 @@ class Place:
     sense: Sense | None
     """None where nothing can be said of the function around it."""
 
+    def hope(self, line: str) -> float:
+        """Nats, at least 0, by which `cost` may be below 0; quick, and blind for what has to do with no names."""
+        if self.sense is None or not _concerns(self.sense, self.prompt.window.line, line):
+            return 0.0
+        return MOST_MENDED
+
     def cost(self, line: str) -> float | None:
         """Nats that another line costs beyond what the model thinks of it, below 0 where much speaks for it; None where
         it cannot stand in place of this one."""
@@ -128,15 +134,21 @@ def _small_edits(
 
 
 def _hope(sense: Sense | None, window: Window, new: str) -> float:
-    """What a new line gains that has to do with names which nothing reads or binds; others are not looked into, since
-    that takes time."""
-    if sense is None:
-        return 0.0
-    old, words = Counter(_WORD.findall(window.line)), Counter(_WORD.findall(new))
-    if all(words[name] == old[name] for name in sense.found.idle | sense.found.unbound):
+    """What a listed line gains that has to do with names which nothing reads or binds."""
+    if sense is None or not _concerns(sense, window.line, new):
         return 0.0
     cost = sense.cost(window.lines(new))
     return 0.0 if cost is None else max(0.0, -cost)
+
+
+def _concerns(sense: Sense, old: str, new: str) -> bool:
+    """Whether a new line names more or fewer of those that nothing reads or binds."""
+    waiting = sense.found.idle | sense.found.unbound
+    return bool(waiting) and _told(old, waiting) != _told(new, waiting)
+
+
+def _told(line: str, names: frozenset[str]) -> Counter[str]:
+    return Counter(word for word in _WORD.findall(line) if word in names)
 
 
 def _donated(path: str, text: str, window: Window) -> Iterator[tuple[Sort, str]]:

@@ -42,7 +42,7 @@ class Search:
         self._width = width
         self._places: dict[int, Place] = {}
         weights = [_weight(rank, suspect) for rank, suspect in enumerate(suspects, 1)]
-        self._frontier = Frontier(weights, WORTH, UNSEEN, speller.marks.end, self._finish)
+        self._frontier = Frontier(weights, WORTH, UNSEEN, speller.marks.end, self._finish, self._hope)
         self._proposals = Proposals()
         self._lines: dict[tuple[int, Answer], str] = {}
         self._out: set[tuple[int, str]] = set()
@@ -129,16 +129,21 @@ class Search:
             following.update({token: faint for token in listed if token not in following})
         self._frontier.put(node, following.items(), listed)
 
-    def _finish(self, number: int, answer: Answer) -> float | None:
-        """As `frontier.Finish`: an answer that changes nothing is none."""
+    def _hope(self, number: int, answer: Answer) -> float:
+        """As `frontier.Hope`."""
         place = self._places[number]
         line, _ = self._speller.replaced(place.prompt.line, answer[:-1])
+        if line is None:
+            return 0.0
+        self._lines[number, answer] = line
+        return place.hope(line)
+
+    def _finish(self, number: int, answer: Answer) -> float | None:
+        """As `frontier.Finish`: what is no text, changes nothing, or says what another has said, is no answer."""
+        line = self._lines.get((number, answer))
         if line is None or (number, line) in self._out:
             return None
-        cost = place.cost(line)
-        if cost is not None:
-            self._lines[number, answer] = line
-        return cost
+        return self._places[number].cost(line)
 
 
 def expansion(place: Place, answer: Answer, marks: Marks, top: int = FOLLOWING) -> Request:

@@ -35,6 +35,8 @@ WEIGHTS: Mapping[Flaw, Weight] = {
     "nothing": Weight(0.6, 0.8),
 }
 """About the mean of two fits to faults in training projects (`bench/calibrate.py`); of seldom flaws they vary much."""
+MOST_MENDED = WEIGHTS["unbound"].mended + WEIGHTS["idle variable"].mended
+"""Nats that an edit gains at most, but for the seldom one that mends still more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
