@@ -87,6 +87,26 @@ def test_what_finishing_costs_delays_an_answer_and_what_is_no_answer_never_comes
     assert len(out) == len(every(1)) - 1
 
 
+def test_the_cost_is_asked_for_where_it_matters() -> None:
+    """It takes time: of all that is finished, only for what may come out next; for what may cost less than nothing
+    before that."""
+    asked: list[Answer] = []
+
+    def finish(line: int, answer: Answer) -> float:
+        asked.append(answer)
+        return -2.0 if answer == (2, END) else 0.0
+
+    frontier = Frontier([0.0], Worth(trust=1.0), NOTHING, END, finish, lambda line, answer: 3.0 * (answer == (2, END)))
+    while nodes := frontier.take(100):
+        for node in nodes:
+            frontier.put(node, chances(0, node.answer), None)
+    likeliest = max(every(1).items(), key=lambda item: item[1])[0][1]
+    first = frontier.pop()
+    assert first is not None
+    assert asked == [(2, END)] if first.answer == (2, END) else [(2, END), likeliest]
+    assert math.isclose(first.score, max(every(1)[0, (2, END)] + 2.0, every(1)[0, likeliest]))
+
+
 def test_a_line_is_not_looked_at_before_it_is_worth_it() -> None:
     """The most suspicious line is expanded alone as long as what it still promises is worth more than the other."""
     frontier = Frontier([0.0, -3.0], Worth(trust=1.0), NOTHING, END, lambda line, answer: 0.0)
