@@ -19,8 +19,9 @@ from swarmcode.flow import Suspect, Usage
 from swarmcode.tree import Tree
 
 WORTH = Worth(trust=0.85, unlisted=-0.5, unseen=2.0)
-SHARPNESS, DESCENT = 3.0, 0.5
-"""Powers of a line's suspicion, and of its rank, with which it counts: fitted to where faults in packages rank."""
+SHARPNESS, DESCENT = 2.0, 0.5
+"""Powers of a line's suspicion, and of its rank, with which it counts: by where faults in packages rank, and a little
+less sharp than they would have it, for those that hide further down."""
 LEAST_SUSPICION = 1e-6
 SLACK = 1.5
 """Nats by which what is expanded in one batch may be worth less than the best of it: more of it is in vain."""
