@@ -115,23 +115,11 @@ def committed(package: Package, snapshot: Snapshot) -> Iterator[Fault]:
 
 
 async def study(
-    repo: Path, command: Sequence[str], faults: Callable[[Snapshot], Iterable[Fault]], count: int, seed: int
+    repo: Path, argv: Sequence[str], faults: Callable[[Snapshot], Iterable[Fault]], count: int, seed: int, folder: Path
 ) -> list[Finding]:
     """Injects faults until `count` of them were noticed by the tests, or none is left."""
-    with tempfile.TemporaryDirectory() as folder:
-        return await _study(repo, command, faults, count, seed, Path(folder))
-
-
-async def _study(
-    repo: Path,
-    command: Sequence[str],
-    faults: Callable[[Snapshot], Iterable[Fault]],
-    count: int,
-    seed: int,
-    folder: Path,
-) -> list[Finding]:
     snapshot = await asyncio.to_thread(take, repo, folder)
-    toolchain, argv = discover(repo, tuple(command), os.environ)
+    toolchain, argv = discover(repo, tuple(argv), os.environ)
     toolchain = replace(toolchain, mounts=(*toolchain.mounts, probe.folder()))
     base = Base(root=snapshot.root, home=repo)
     code = sum(
@@ -237,7 +225,8 @@ def main(show: Callable[[str], None] = print) -> None:
     options = parser.parse_args()
     findings: list[Finding] = []
     for name, repo, argv, drawn in _packages() if options.packages else _repositories(options.repos):
-        found = asyncio.run(study(repo.resolve(), argv, drawn, options.faults, options.seed))
+        with tempfile.TemporaryDirectory() as folder:
+            found = asyncio.run(study(repo.resolve(), argv, drawn, options.faults, options.seed, Path(folder)))
         show(f"{name}: {len(found)} faults, {found[0].lines if found else 0} lines of code")
         findings += found
     if findings:

@@ -179,7 +179,7 @@ class Localiser:
             return ""
         wanted = ".".join(names)
         symbol = next((symbol for symbol in outline(path, source) if symbol.name == wanted), None)
-        return _text(source, symbol.start, symbol.end) if symbol else ""
+        return _text(source, range(symbol.start, symbol.end + 1)) if symbol else ""
 
     def _chosen(
         self,
@@ -267,7 +267,7 @@ class Localiser:
         if path not in self._told:
             source = self._read(path)
             self._told[path] = [
-                (inside, Document.of(name=symbol.name if symbol else "", path=path, body=_lines(source, inside)))
+                (inside, Document.of(name=symbol.name if symbol else "", path=path, body=_text(source, inside)))
                 for symbol, inside in shares(path, source)
             ]
         return self._told[path]
@@ -277,7 +277,7 @@ class Localiser:
         whole = sum(weight for signal, weight in WEIGHTS.items() if signal in there)
         scores: dict[tuple[str, int], float] = {}
         for (path, number), line in known.items():
-            line.add("prior", prior(_text(self._read(path), number, number)))
+            line.add("prior", prior(_text(self._read(path), (number,))))
             scores[path, number] = sum(WEIGHTS[signal] * value for signal, value in line.signals.items()) / whole
         best = heapq.nsmallest(limit, scores, key=lambda place: (-scores[place], place))
         return tuple(self._suspect(path, number, scores[path, number], known[path, number]) for path, number in best)
@@ -294,10 +294,6 @@ class Localiser:
         )
 
 
-def _lines(source: bytes, numbers: Sequence[int]) -> str:
+def _text(source: bytes, numbers: Iterable[int]) -> str:
     texts = rows(source)
     return b"\n".join(texts[number - 1] for number in numbers).decode(errors="replace")
-
-
-def _text(source: bytes, start: int, end: int) -> str:
-    return b"\n".join(rows(source)[start - 1 : end]).decode(errors="replace")

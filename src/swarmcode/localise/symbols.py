@@ -117,14 +117,14 @@ def statement_lines(path: str, source: bytes) -> frozenset[int]:
 @lru_cache(maxsize=512)
 def lines(path: str, source: bytes) -> Lines:
     """Which lines hold code, and which statement each continues."""
-    texts = source.split(b"\n")
+    texts = rows(source)
     tree = parse(path, source)
     if tree is None:
         code = frozenset(
             number for number, text in enumerate(texts, 1) if not _EMPTY.fullmatch(text) and not _COMMENT.match(text)
         )
         return Lines(code=code, statement={})
-    rows: set[int] = set()
+    found: set[int] = set()
     statement: dict[int, int] = {}
     waiting = [tree.root_node]
     while waiting:
@@ -133,20 +133,20 @@ def lines(path: str, source: bytes) -> Lines:
         if "comment" in kind or ("string" in kind and _is_documentation(node)):
             continue
         if not count:
-            rows.add(node.start_point.row)
+            found.add(node.start_point.row)
             continue
         first, last = node.start_point.row, node.end_point.row
         children = node.children
         if last == first:
-            rows.add(first)
+            found.add(first)
         elif "string" in kind:
             # Lines inside a literal are no code, but what is interpolated there is.
-            rows.add(first)
+            found.add(first)
             waiting += [child for child in children if child.named_child_count]
         else:
             statement.update(_continued(node))
             waiting += children
-    code = frozenset(row + 1 for row in rows if row < len(texts) and not _EMPTY.fullmatch(_bare(texts[row])))
+    code = frozenset(row + 1 for row in found if row < len(texts) and not _EMPTY.fullmatch(_bare(texts[row])))
     return Lines(code=code, statement=statement)
 
 
