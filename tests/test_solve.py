@@ -277,6 +277,22 @@ def test_a_suite_that_passes_shows_nothing_to_fix(tmp_path: Path) -> None:
         Stage(tmp_path, {"test_a.py": "def test_a():\n    pass\n"}).play(right)
 
 
+def test_a_suite_that_passes_is_no_error_where_only_failures_count(tmp_path: Path) -> None:
+    """Then the report says so, and the model was asked for nothing."""
+    stage = Stage(tmp_path, {"test_a.py": "def test_a():\n    pass\n"})
+    report = stage.play(right, if_failing=True)
+    assert (report.green, report.fixed, report.why) == (True, False, "all tests pass")
+    assert report.baseline is not None
+    assert report.baseline.passing == {"test_a.py::test_a"}
+    assert not stage.engine.requests
+
+
+def test_failures_are_fixed_as_ever_where_only_they_count(stage: Stage) -> None:
+    """The whole story, round after round."""
+    report = stage.play(no_plan, if_failing=True)
+    assert (report.green, report.fixed, report.why) == (False, True, "every failing test passes")
+
+
 def test_a_model_that_dies_ends_the_run_with_its_own_error(stage: Stage) -> None:
     """One line for a person, not a group of a hundred tracebacks."""
 

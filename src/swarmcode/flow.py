@@ -327,3 +327,8 @@ class Report:
     def fixed(self) -> bool:
         """True where a proven merge turns every failing test of the baseline."""
         return self.merge is not None and self.merge.proven and not self.unsolved
+
+    @property
+    def green(self) -> bool:
+        """True where no test of the baseline failed, and so nothing was to be fixed."""
+        return self.baseline is not None and not self.solved and not self.unsolved

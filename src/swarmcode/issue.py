@@ -40,6 +40,12 @@ class IssueText:
     """Pictures that the text refers to and that are on disk, in order."""
 
 
+FAILING: Final = IssueText(
+    title="the failing tests", text="Tests fail: the code is to be mended so that they pass, the tests are right."
+)
+"""What is wrong where nobody has said more."""
+
+
 def read(source: str, repo: Path, stdin: BinaryIO) -> IssueText:
     """The issue that `source` stands for: text, the path of a file, `-` for `stdin`, or `owner/name#12` or its URL.
 

@@ -103,6 +103,18 @@ def test_no_fix_prints_nothing(
     assert patch(unproven) == ""
 
 
+@pytest.mark.parametrize("delivery", [Delivery(), Delivery(apply=True), Delivery(branch="fix")])
+def test_nothing_to_fix_is_a_success_that_leaves_nothing(
+    repo: Path, snapshot: Snapshot, delivery: Delivery, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Exit code 0, one line, no patch, no branch."""
+    outcome = Outcome(report=report(repo, solved=0), snapshot=snapshot)
+    assert deliver(outcome, repo, delivery) == 0
+    assert capfdbinary.readouterr() == (b"", b"Nothing to fix: no test fails, and none passes.\n")
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "branch").split() == ["*", "main"]
+
+
 def test_json_is_printed_whatever_happened(
     repo: Path, snapshot: Snapshot, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
@@ -253,6 +265,12 @@ def test_a_person_is_asked(repo: Path, tmp_path: Path, typed: bytes, unsolved: i
     assert status == (1 if unsolved else 0)
     assert shown.index("+x = 2") < shown.index("ixed:") < shown.index("[y/N]")
     assert (repo / "a.py").read_bytes() == content
+
+
+def test_nobody_is_asked_about_nothing(repo: Path, tmp_path: Path) -> None:
+    """Where all tests pass, a terminal shows one line and no question."""
+    status, shown = on_a_terminal(ASK, str(repo), json.dumps(encode(report(repo, solved=0))), str(tmp_path / "s"))
+    assert (status, shown) == (0, "Nothing to fix: no test fails, and none passes.\n")
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def files(folder: Path) -> dict[str, bytes]:
     [
         ([], 2, "there is no ISSUE"),
         ([" "], 2, "swarmcode: "),
+        ([" ", "--if-failing"], 2, "the issue is empty"),
+        (["--if-failing", "--apply", "--branch", "b"], 2, "exclude each other"),
         (["x", "--repo", "missing"], 2, "missing is no folder"),
         (["x", "--agents", "0"], 2, 'agents is "0" in --agents'),
         (["x", "--mode", "fast"], 2, "expected one of auto, instant, thinking, agent, swarm"),
@@ -140,6 +142,29 @@ def test_a_fix_from_the_shell(shop: "Shell") -> None:
     assert changed.code == 3
     assert "can be used: the tree or the test command is another now" in changed.err
     assert "none of them shows the fault" in changed.err
+
+
+@pytest.mark.model
+def test_a_fix_where_tests_fail_and_nothing_where_they_pass(shop: "Shell") -> None:
+    """`--if-failing` needs no issue: it fixes what fails, and calls it so; then there is nothing to do, whatever was to
+    be done with a fix, also going on from an earlier run; and where no test can be run, that is still an error."""
+    call = ("fix", "--if-failing", "--sandbox", "process", "--test", "python3 check.py")
+    done = shop.apart(*call, "--apply")
+    assert done.code == 0, done.err
+    assert done.out.startswith("diff --git a/shop.py b/shop.py\n")
+    assert shop("runs").out.endswith("  Fixed: 1 failing test now passes.  the failing tests\n")
+
+    before = files(shop.repo)
+    for more in ((), ("--apply",), ("--branch", "fix"), ("--output", str(shop.home / "p")), ("--resume", "last")):
+        done = shop.apart(*call, *more)
+        assert (done.code, done.out) == (0, ""), done.err
+        assert done.err.endswith("Nothing to fix: the one test passes.\n")
+    assert not (shop.home / "p").exists()
+    report = json.loads(shop.apart(*call, "a word of mine", "--json").out)
+    assert (report["fixed"], report["why"], report["issue"]["title"]) == (False, "all tests pass", "a word of mine")
+    assert (report["baseline"]["failing"], report["merge"], report["attempts"]) == ([], None, [])
+    assert files(shop.repo) == before
+    assert shop.apart(*call[:-1], "no-such-program").code == 3
 
 
 @contextmanager

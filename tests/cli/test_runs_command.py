@@ -91,6 +91,35 @@ def test_the_report_and_the_summary_come_again(shell: "Shell", kept: dict[str, s
     assert shell("runs", kept["unfixed"]).out.startswith("Not fixed: 1 failing test still fails.")
 
 
+def test_a_run_as_markdown(shell: "Shell", kept: dict[str, str]) -> None:
+    """A page for a job's summary, if the run came to a report; what is no UTF-8 in the patch is none there."""
+    page = shell("runs", kept["fixed"], "--markdown").out
+    assert page.startswith("### Fixed: 1 failing test now passes.\n\nIssue: `wrong x`\n\n")
+    assert "\n```diff\ndiff --git a/a.py b/a.py\n" in page
+    assert "+x = ?\n```\n" in page
+    assert shell("runs", kept["unfixed"], "--markdown").out.startswith("### Not fixed: 1 failing test still fails.\n")
+    ended = shell("runs", kept["killed"], "--markdown")
+    assert (ended.code, ended.out) == (2, "")
+    assert "came to no report" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("last", "--patch", "--markdown"), "--patch and --markdown exclude each other"),
+        (("last", "--patch", "--json", "--markdown"), "--patch and --json and --markdown exclude each other"),
+        (("--markdown",), "name one: swarmcode runs last --markdown"),
+    ],
+)
+def test_forms_that_cannot_be_are_refused(
+    shell: "Shell", kept: dict[str, str], arguments: tuple[str, ...], words: str
+) -> None:
+    """Two at once, or one of no run: exit code 2, and nothing on standard output."""
+    done = shell("runs", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+
+
 @pytest.mark.parametrize(
     ("which", "words"),
     [("unfixed", "proved no patch"), ("killed", "came to no report"), ("nonsense", "there is no run nonsense")],

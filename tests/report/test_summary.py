@@ -24,6 +24,31 @@ def test_headlines_say_what_is_true(report: Report) -> None:
     assert headline(replace(unfixed(report), baseline=None)).startswith("Not fixed: the run ended before")
 
 
+@pytest.mark.parametrize(
+    ("passing", "flaky", "said"),
+    [
+        (62, 0, ["Nothing to fix: all 62 tests pass."]),
+        (1, 0, ["Nothing to fix: the one test passes."]),
+        (0, 0, ["Nothing to fix: no test fails, and none passes."]),
+        (
+            61,
+            1,
+            [
+                "Nothing to fix: no test fails, 61 pass, 1 flaky.",
+                "  flaky    f0: failed, then passed with nothing changed; not counted",
+            ],
+        ),
+    ],
+)
+def test_nothing_to_fix_is_said_in_one_line(report: Report, passing: int, flaky: int, said: list[str]) -> None:
+    """How many tests pass, and no advice; a flaky test is named."""
+    assert report.baseline is not None
+    names = {"passing": frozenset(f"t{n}" for n in range(passing)), "flaky": frozenset(f"f{n}" for n in range(flaky))}
+    baseline = replace(report.baseline, failing=(), **names)
+    green = replace(report, baseline=baseline, solved=(), unsolved=(), merge=None, why="all tests pass")
+    assert summary(green) == said
+
+
 def test_an_unproven_merge_is_no_fix(report: Report) -> None:
     """Patches that passed alone, without a passing verdict on the combined tree, are not called a fix."""
     assert report.merge is not None

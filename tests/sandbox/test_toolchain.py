@@ -73,6 +73,23 @@ def test_active_environment(repo: Path, environ: dict[str, str], variable: str) 
     assert repo.parent / "active" in toolchain.mounts
 
 
+def test_the_environment_of_a_hook_is_not_the_projects(repo: Path, environ: dict[str, str]) -> None:
+    """pre-commit activates what it made for swarmcode: the environment below it, on PATH, is the person's. Where there
+    is none, the hook's own is left."""
+    hook, active = repo.parent / "cache" / "py_env-python3", repo.parent / "active"
+    environment(hook)
+    environment(active)
+    environ |= {"VIRTUAL_ENV": str(hook), "PATH": f"{hook}/bin:{active}/bin:/usr/bin:/bin", "PRE_COMMIT": "1"}
+    toolchain, argv = discover(repo, ("pytest",), environ)
+    assert argv == (f"{active}/bin/pytest",)
+    assert hook not in toolchain.mounts
+    assert toolchain.env["VIRTUAL_ENV"] == str(active)
+    _, argv = discover(repo, ("pytest",), environ | {"PATH": f"{hook}/bin:/nonexistent"})
+    assert argv == (str(OWN), "-m", "pytest")
+    del environ["PRE_COMMIT"]
+    assert discover(repo, ("pytest",), environ)[1] == (f"{hook}/bin/pytest",)
+
+
 def test_environment_without_pytest_is_passed_over(repo: Path, environ: dict[str, str]) -> None:
     """Where pytest is wanted, an environment that lacks it does not count; at last swarmcode's own Python runs it."""
     environment(repo / ".venv", pytest=False)

@@ -1,6 +1,6 @@
 """The command line: one file per command, each flags -> config -> a call -> exit code. The only place that prints.
 
-0    a fix, proven on the combined tree
+0    a fix, proven on the combined tree; with `fix --if-failing` also: all tests pass
 1    no fix within the budget, or only a part of one
 2    usage
 3    the surroundings are missing something; the message says what to do

@@ -74,7 +74,7 @@ def deliver(outcome: Outcome, repo: Path, delivery: Delivery) -> int:
             say(line)
     if patch(report):
         _into_repository(outcome, repo, delivery)
-    return 0 if report.fixed else 1
+    return 0 if report.fixed or report.green else 1
 
 
 def _into_repository(outcome: Outcome, repo: Path, delivery: Delivery) -> None:

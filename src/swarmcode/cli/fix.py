@@ -20,15 +20,15 @@ from swarmcode.cli.watch import Watch, watched
 from swarmcode.config import load, state_home
 from swarmcode.errors import PassingFault, SwarmcodeError, UsageError
 from swarmcode.events import RunEnded, RunStarted, Warned
-from swarmcode.issue import IssueText, read
+from swarmcode.issue import FAILING, IssueText, read
 from swarmcode.journal import Recall, recall
 from swarmcode.suite.detect import command_name
 
 EPILOG = (
     "Standard output carries the patch alone, so that `swarmcode fix ... | git apply` works; all else goes to standard "
-    "error. Exit codes: 0 a fix, proven on the combined tree; 1 no fix, or only a part of one, within the budget; "
-    "2 usage; 3 something is missing here (model, sandbox, tests); 70 an error inside swarmcode; 75 a passing fault, "
-    "worth retrying; 130 interrupted, can be resumed."
+    "error. Exit codes: 0 a fix, proven on the combined tree (or --if-failing, and no test fails); 1 no fix, or only "
+    "a part of one, within the budget; 2 usage; 3 something is missing here (model, sandbox, tests); 70 an error "
+    "inside swarmcode; 75 a passing fault, worth retrying; 130 interrupted, can be resumed."
 )
 
 
@@ -38,7 +38,7 @@ def fix(
         typer.Argument(
             metavar="ISSUE",
             help="What is wrong: text, a file, `-` for standard input, or a GitHub reference. "
-            "May be left out with --resume.",
+            "May be left out with --resume and with --if-failing.",
             show_default=False,
         ),
     ] = "",
@@ -95,6 +95,14 @@ def fix(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write there what would go to standard output.")
     ] = None,
+    if_failing: Annotated[
+        bool,
+        typer.Option(
+            "--if-failing",
+            help="For hooks and CI: where all tests pass, do nothing and end with 0. Without ISSUE, the failing tests "
+            "are the issue.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report instead of the patch.")] = False,
     resume: Annotated[
         str,
@@ -134,22 +142,25 @@ def fix(
     given = {key: value for key, value in flags.items() if value is not None}
     order = Order(
         config=load(given, environ=os.environ, repo=place, kept={} if model else default_model(home)),
-        issue=_issue(issue, place, recalled),
+        issue=_issue(issue, place, recalled, if_failing),
         repo=place,
         home=home,
         resumes=earlier.name if earlier else "",
         recalled=recalled,
+        if_failing=if_failing,
     )
     raise typer.Exit(_run(order, delivery))
 
 
-def _issue(source: str, repo: Path, recalled: Recall | None) -> IssueText:
+def _issue(source: str, repo: Path, recalled: Recall | None, if_failing: bool) -> IssueText:
     if source:
         return read(source, repo, sys.stdin.buffer if sys.stdin else io.BytesIO())
-    if recalled is None:
-        raise UsageError("there is no ISSUE", "say what is wrong: swarmcode fix 'the sum is off by one'")
-    known = recalled.issue
-    return IssueText(title=known.title, text=known.text, images=known.images)
+    if recalled is not None:
+        known = recalled.issue
+        return IssueText(title=known.title, text=known.text, images=known.images)
+    if if_failing:
+        return FAILING
+    raise UsageError("there is no ISSUE", "say what is wrong: swarmcode fix 'the sum is off by one'")
 
 
 def _run(order: Order, delivery: Delivery) -> int:
@@ -232,6 +243,7 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
             sandbox=sandbox.name,
             known_baseline=ground.recalled.baseline if ground.recalled else None,
             known=ground.recalled.verdicts if ground.recalled else {},
+            if_failing=order.if_failing,
         )
         emit(
             RunStarted(

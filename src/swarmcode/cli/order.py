@@ -37,6 +37,8 @@ class Order:
     """Id of the run to go on from; empty: none."""
     recalled: Recall | None = None
     """What that run knows; None where it was ended too early to know anything."""
+    if_failing: bool = False
+    """Tests that all pass are nothing to fix, and no error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

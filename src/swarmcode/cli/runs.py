@@ -14,6 +14,7 @@ from swarmcode.errors import StateError, UsageError
 from swarmcode.events import RunEnded, RunFailed, RunStarted
 from swarmcode.journal import edges
 from swarmcode.report.jsonreport import render
+from swarmcode.report.markdown import markdown
 from swarmcode.report.summary import headline, summary
 from swarmcode.report.terminal import one_line
 from swarmcode.runs import alive, find, folders
@@ -23,14 +24,20 @@ def runs(
     run: Annotated[str, typer.Argument(metavar="[RUN]", help="Id, a piece of it, or `last`; without it: a list.")] = "",
     patch: Annotated[bool, typer.Option("--patch", help="Print its proven patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print its report.")] = False,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print it as Markdown, for a CI job's summary or a comment.")
+    ] = False,
 ) -> None:
     """Lists the runs that are kept, or shows one again: its summary, its patch, or its report."""
     home = state_home(os.environ)
+    forms = [flag for flag, on in (("--patch", patch), ("--json", as_json), ("--markdown", as_markdown)) if on]
+    if len(forms) > 1:
+        raise UsageError(f"{' and '.join(forms)} exclude each other", "give one of them")
     if run:
-        _show(find(home, run), patch=patch, as_json=as_json)
+        _show(find(home, run), *forms)
         return
-    if patch or as_json:
-        raise UsageError("of which run?", "name one: swarmcode runs last --patch")
+    if forms:
+        raise UsageError("of which run?", f"name one: swarmcode runs last {forms[0]}")
     kept = folders(home)
     for folder in kept:
         typer.echo(_row(folder))
@@ -52,18 +59,21 @@ def _row(folder: Path) -> str:
     return f"{folder.name}  {'running' if alive(folder) else 'interrupted'}  {title}".rstrip()
 
 
-def _show(folder: Path, *, patch: bool, as_json: bool) -> None:
+def _show(folder: Path, form: str = "") -> None:
     _, last = edges(folder)
     if not isinstance(last, RunEnded):
         raise UsageError(
             f"run {folder.name} came to no report",
             f"where it still runs, wait; where it was ended, go on from it: swarmcode fix --resume {folder.name}",
         )
-    if as_json:
-        write_result(render(last.report), None, folder.name)
-    elif patch:
-        if not proven(last.report):
-            raise UsageError(f"run {folder.name} proved no patch", f"see: swarmcode runs {folder.name}")
-        write_result(proven(last.report), None, folder.name)
-    else:
-        typer.echo("\n".join(summary(last.report)))
+    match form:
+        case "--json":
+            write_result(render(last.report), None, folder.name)
+        case "--markdown":
+            write_result(markdown(last.report), None, folder.name)
+        case "--patch":
+            if not proven(last.report):
+                raise UsageError(f"run {folder.name} proved no patch", f"see: swarmcode runs {folder.name}")
+            write_result(proven(last.report), None, folder.name)
+        case _:
+            typer.echo("\n".join(summary(last.report)))

@@ -6,15 +6,19 @@ from io import StringIO
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchSet
 
-from swarmcode.flow import Report
+from swarmcode.flow import Baseline, Report
 from swarmcode.report.terminal import counted, one_line
 
 LISTED = 8
 """Most tests, or files, that are named one by one."""
+FLAKY = "failed, then passed with nothing changed; not counted"
+"""What is said of flaky tests."""
 
 
 def summary(report: Report) -> list[str]:
     """Lines without control characters, the first of them the outcome."""
+    if report.green:
+        return [headline(report), *_flaky(report)]
     return [
         headline(report),
         *_fixed(report),
@@ -32,18 +36,26 @@ def headline(report: Report) -> str:
         return f"Partly fixed: {solved} of {counted(solved + unsolved, 'failing test')} now pass."
     if report.baseline is None:
         return "Not fixed: the run ended before the tests had been run."
+    if report.green:
+        return f"Nothing to fix: {_green(report.baseline)}."
     return f"Not fixed: {counted(unsolved, 'failing test')} still {'fails' if unsolved == 1 else 'fail'}."
 
 
+def _green(baseline: Baseline) -> str:
+    passing, flaky = len(baseline.passing), len(baseline.flaky)
+    if flaky or not passing:
+        return f"no test fails, {passing} pass, {flaky} flaky" if flaky else "no test fails, and none passes"
+    return "the one test passes" if passing == 1 else f"all {passing} tests pass"
+
+
 def _fixed(report: Report) -> Iterator[str]:
-    merge, baseline = report.merge, report.baseline
-    if merge is None or not merge.proven or baseline is None:
+    merge = report.merge
+    if merge is None or not merge.proven:
         return
     yield from _named(report.solved)
     for path, added, removed in changed(merge.diff)[:LISTED]:
         yield f"  changed  {one_line(path)} (+{added} -{removed})"
-    others = f": none of {counted(len(baseline.passing), 'passing test')} is broken" if baseline.passing else ""
-    yield f"  proof    the whole suite, run on the combined tree{others}"
+    yield f"  proof    {proof(report)}"
     for rejection in merge.rejected[:LISTED]:
         yield f"  left out a patch of subtask {one_line(rejection.subtask)}: {one_line(rejection.reason)}"
 
@@ -68,17 +80,38 @@ def _next_steps(report: Report) -> Iterator[str]:
     yield f"go on with the verdicts of this run: swarmcode fix ISSUE --resume {report.run}"
 
 
+def proof(report: Report) -> str:
+    """On what ground a merge is proven."""
+    passing = len(report.baseline.passing) if report.baseline else 0
+    others = f": none of {counted(passing, 'passing test')} is broken" if passing else ""
+    return f"the whole suite, run on the combined tree{others}"
+
+
 def _cost(report: Report) -> Iterator[str]:
+    work, tokens, tests = costs(report)
+    yield f"  cost     {work}"
+    yield f"           {tokens}"
+    yield f"           {tests} ({report.sandbox}), model {one_line(report.model)}"
+    yield from _flaky(report)
+    yield f"  run      {report.run}"
+
+
+def costs(report: Report) -> tuple[str, str, str]:
+    """What was spent: on attempts, in tokens, on tests."""
     usage = report.usage
     attempts, tried = counted(len(report.attempts), "attempt"), counted(len(report.verdicts), "candidate")
     duplicates = f", {counted(report.duplicates, 'duplicate')} dropped" if report.duplicates else ""
-    yield f"  cost     {usage.seconds:.1f} s, {attempts}, {tried} tried{duplicates}"
-    yield f"           tokens: {usage.prefilled:,} prefilled, {usage.reused:,} reused, {usage.decoded:,} decoded"
-    yield f"           {report.sandbox_seconds:.1f} s in the sandbox ({report.sandbox}), model {one_line(report.model)}"
+    return (
+        f"{usage.seconds:.1f} s, {attempts}, {tried} tried{duplicates}",
+        f"tokens: {usage.prefilled:,} prefilled, {usage.reused:,} reused, {usage.decoded:,} decoded",
+        f"{report.sandbox_seconds:.1f} s in the sandbox",
+    )
+
+
+def _flaky(report: Report) -> Iterator[str]:
     flaky = sorted(report.baseline.flaky) if report.baseline else []
     if flaky:
-        yield f"  flaky    {_listed(flaky)}: failed, then passed with nothing changed; not counted"
-    yield f"  run      {report.run}"
+        yield f"  flaky    {_listed(flaky)}: {FLAKY}"
 
 
 def changed(diff: str) -> list[tuple[str, int, int]]:

@@ -59,11 +59,13 @@ SETTINGS = {
 def discover(repo: Path, argv: tuple[str, ...], environ: Mapping[str, str]) -> tuple[Toolchain, tuple[str, ...]]:
     """The toolchain of a test command, and the command with its program as an absolute path.
 
-    Looked for in the repository's `.venv` and `venv`, in VIRTUAL_ENV, in CONDA_PREFIX and on PATH. Where pytest is
-    wanted and nowhere installed, swarmcode's own Python runs it. Raises `SuiteError` where there is no such program.
+    Looked for in the repository's `.venv` and `venv`, in VIRTUAL_ENV, in CONDA_PREFIX and on PATH, as they are without
+    a hook's environment. Where pytest is wanted and nowhere installed, swarmcode's own Python runs it. Raises
+    `SuiteError` where there is no such program.
     """
     if not argv:
         raise SuiteError("the test command is empty", "Give one with --test.")
+    environ = _without_hook(environ)
     search = _Search(repo, environ)
     name = argv[0]
     if "/" in name:
@@ -86,6 +88,16 @@ def discover(repo: Path, argv: tuple[str, ...], environ: Mapping[str, str]) -> t
     raise SuiteError(
         f"there is no program {name!r} to run the tests with", "Install it, or give another command with --test."
     )
+
+
+def _without_hook(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables as they were before pre-commit put the environment that it made for swarmcode in front: pytest is
+    in there, too, but nothing of what the project needs."""
+    made = Path(environ.get("VIRTUAL_ENV", ""))
+    if "PRE_COMMIT" not in environ or not made.name.startswith("py_env-"):
+        return environ
+    path = [place for place in environ.get("PATH", "").split(":") if Path(place) != made / "bin"]
+    return {**environ, "VIRTUAL_ENV": "", "PATH": ":".join(path)}
 
 
 class _Search:
