@@ -18,7 +18,7 @@ LAYERS = (
     ("tree", "roles", "syntax", "unified", "gitdir", "worktree"),
     ("issue", "repo", "diff", "prompts", "localise", "suite", "agent"),
     ("serve",),
-    ("route", "plan", "docket", "swarm", "judge", "merge"),
+    ("route", "plan", "docket", "swarm", "judge", "merge", "reproduce"),
     ("ledger", "solve"),
     ("runs", "journal", "report"),
     ("cli",),

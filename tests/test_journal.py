@@ -30,6 +30,11 @@ BASELINE = flow.Baseline(
 )
 
 
+WRITTEN = flow.Reproduction(
+    path="test_new.py", changes={"test_new.py": b"x"}, diff="d", tests=("t::c",), manner="E", written=1, agreeing=1
+)
+
+
 def candidate(key: str) -> flow.Candidate:
     return flow.Candidate(
         attempt="1.1", subtask="1", diff="--- a\n+++ b\n", changes={"a.py": b"x = 1\n"}, key=key, score=-1.0
@@ -256,6 +261,14 @@ def test_recall_goes_back_through_resumed_runs(tmp_path: Path) -> None:
     lonely = recall(written(tmp_path / "4", started(), judged("c", "failed"), resumes="0-gone"))
     assert lonely is not None
     assert set(lonely.verdicts) == {"c"}
+
+
+def test_recall_knows_the_test_that_was_written(tmp_path: Path) -> None:
+    """Whole, and also of the run before: it is not written again."""
+    written(tmp_path / "1", started(), events.Reproduced(reproduction=WRITTEN))
+    known = recall(written(tmp_path / "2", started(), judged("a", "failed"), resumes="1"))
+    assert known is not None
+    assert known.reproduction == WRITTEN
 
 
 @pytest.mark.parametrize("resumes", ["r", "z", "../../etc", "/etc/passwd"])

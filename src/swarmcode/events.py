@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from swarmcode.flow import Attempt, Baseline, Candidate, Issue, Merge, Plan, Report, Suspect, Verdict
+from swarmcode.flow import Attempt, Baseline, Candidate, Issue, Merge, Plan, Report, Reproduction, Suspect, Verdict
 
-Phase = Literal["snapshot", "model", "sandbox", "baseline", "localise", "plan", "swarm", "merge"]
+Phase = Literal["snapshot", "model", "sandbox", "baseline", "reproduce", "localise", "plan", "swarm", "merge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,11 @@ class PhaseEnded(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaselineMeasured(Event):
     baseline: Baseline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduced(Event):
+    reproduction: Reproduction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

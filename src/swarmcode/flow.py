@@ -2,6 +2,8 @@
 
     Issue -> SuiteRun -> Baseline -> Suspect -> Plan(Subtask) -> Attempt -> Candidate -> Verdict -> Merge -> Report
 
+and between Baseline and Suspect, where no test shows the fault, a Reproduction.
+
 Every value is frozen and carries what the next room needs, so a hundred workers share it without locks and no stage
 asks back upstream. Paths inside the repository are POSIX strings relative to its root; lines are counted from 1.
 """
@@ -112,6 +114,26 @@ class Baseline:
     covered: Mapping[str, Mapping[str, frozenset[int]]]
     """Spectrum: test id -> path -> lines that ran. Only tests that were traced: the failing ones, and passing ones
     as far as the time allowed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reproduction:
+    """A test that the model wrote in this run, because none of the project's own shows the fault."""
+
+    path: str
+    """The new test file."""
+    changes: Changes
+    """That file, whole."""
+    diff: str
+    """The same as a unified diff."""
+    tests: tuple[str, ...]
+    """Ids of its tests that fail on the code as it is."""
+    manner: str
+    """How they fail: the errors, and where in the project they are raised."""
+    written: int
+    """Attempts that wrote a test."""
+    agreeing: int
+    """Those whose test fails in the same manner, this one included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +344,8 @@ class Report:
     """Sum over stages of planner steps plus the longest attempt's steps (Kimi K2.5 report, Agent Swarm)."""
     why: str = ""
     """One line: why the run ended as it did."""
+    reproduction: Reproduction | None = None
+    """The test that shows the fault, where it had to be written; it is part of the merge's diff."""
 
     @property
     def fixed(self) -> bool:

@@ -206,7 +206,9 @@ class Recall:
     issue: flow.Issue
     """What it was asked; `issue.base` is the tree that all the rest is about."""
     baseline: flow.Baseline | None = None
-    """None where it did not get so far."""
+    """The first; None where it did not get so far."""
+    reproduction: flow.Reproduction | None = None
+    """The test that it had to write; None where it wrote none."""
     verdicts: Mapping[str, flow.Verdict] = field(default_factory=dict)
     """Candidate key -> verdict, for those that the tests decided. A timeout or a broken run decides nothing."""
     passed: Mapping[str, flow.Candidate] = field(default_factory=dict)
@@ -236,6 +238,7 @@ def recall(folder: Path) -> Recall | None:
     return replace(
         own,
         baseline=own.baseline or older.baseline,
+        reproduction=own.reproduction or older.reproduction,
         verdicts={**older.verdicts, **own.verdicts},
         passed={**older.passed, **own.passed},
         attempts=older.attempts + own.attempts,
@@ -245,6 +248,7 @@ def recall(folder: Path) -> Recall | None:
 def _recalled(folder: Path) -> Recall | None:
     issue: flow.Issue | None = None
     baseline: flow.Baseline | None = None
+    reproduction: flow.Reproduction | None = None
     verdicts: dict[str, flow.Verdict] = {}
     passed: dict[str, flow.Candidate] = {}
     attempts: list[flow.Attempt] = []
@@ -254,6 +258,8 @@ def _recalled(folder: Path) -> Recall | None:
                 issue = event.issue
             case events.BaselineMeasured() if baseline is None:  # later ones stand on what was merged
                 baseline = event.baseline
+            case events.Reproduced():
+                reproduction = event.reproduction
             case events.AttemptEnded():
                 attempts.append(event.attempt)
             case events.CandidateJudged(candidate=candidate, verdict=verdict):
@@ -264,5 +270,11 @@ def _recalled(folder: Path) -> Recall | None:
     if issue is None:
         return None
     return Recall(
-        run=folder.name, issue=issue, baseline=baseline, verdicts=verdicts, passed=passed, attempts=tuple(attempts)
+        run=folder.name,
+        issue=issue,
+        baseline=baseline,
+        reproduction=reproduction,
+        verdicts=verdicts,
+        passed=passed,
+        attempts=tuple(attempts),
     )

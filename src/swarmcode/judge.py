@@ -20,7 +20,7 @@ from swarmcode.roles import steers_tests
 from swarmcode.sandbox.protocol import Box, Limits
 from swarmcode.sandbox.stacked import Boxes
 from swarmcode.suite.ask import Ask
-from swarmcode.suite.run import run_suite, warm_up
+from swarmcode.suite.run import Traced, run_suite, trace_suite, warm_up
 
 GRACE = 10.0
 SLACK = 5.0
@@ -79,6 +79,14 @@ async def look(bench: Bench, changes: Changes, tests: Sequence[str]) -> SuiteRun
     `SandboxLost`."""
     async with bench.boxes.box() as box:
         return await _run(bench, box, changes, Ask(select=tuple(tests)))
+
+
+async def watch(bench: Bench, changes: Changes) -> Traced:
+    """New test files, run alone and traced on the tree as it is, for one who wants to see whether they show a fault: no
+    verdict. Raises `SandboxLost`."""
+    async with bench.boxes.box() as box:
+        await box.apply(changes)
+        return await trace_suite(box, bench.command, Ask(select=tuple(changes)), bench.limits, bench.limits.seconds)
 
 
 async def prove(bench: Bench, key: str, changes: Changes, expected: Iterable[str]) -> Verdict:

@@ -11,8 +11,22 @@ from swarmcode.events import (
     Event,
     Merged,
     Planned,
+    Reproduced,
 )
-from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Merge, Plan, Report, Usage, Verdict
+from swarmcode.flow import (
+    Attempt,
+    Baseline,
+    Candidate,
+    Changes,
+    Issue,
+    Merge,
+    Plan,
+    Report,
+    Reproduction,
+    Usage,
+    Verdict,
+)
+from swarmcode.reproduce import SUBTASK as WRITING
 
 
 @dataclass(slots=True)
@@ -21,7 +35,8 @@ class Ledger:
 
     emit: Emit
     baseline: Baseline | None = None
-    """The first: later ones stand on what was merged."""
+    """The first, or the first with a test that had to be written: later ones stand on what was merged."""
+    reproduction: Reproduction | None = None
     plans: list[Plan] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -29,13 +44,16 @@ class Ledger:
     duplicates: int = 0
     planning: Usage = field(default_factory=Usage)
     planner_steps: int = 0
-    proof_seconds: float = 0.0
+    other_seconds: float = 0.0
+    """Of test runs that no verdict of a candidate has: proofs, and runs of tests that were just written."""
 
     def __call__(self, event: Event) -> None:
         """Takes an event."""
         match event:
-            case BaselineMeasured(baseline=baseline) if self.baseline is None:
+            case BaselineMeasured(baseline=baseline) if self.baseline is None or not self.baseline.failing:
                 self.baseline = baseline
+            case Reproduced(reproduction=reproduction):
+                self.reproduction = reproduction
             case Planned(plan=plan):
                 self.plans.append(plan)
             case AttemptEnded(attempt=attempt):
@@ -55,8 +73,9 @@ class Ledger:
 
     @property
     def changes(self) -> Changes:
-        """The merged files, whole."""
-        return self.merge.changes if self.merge else {}
+        """The files that stand over the base, whole: what was merged, and the test that had to be written."""
+        written = self.reproduction.changes if self.reproduction else {}
+        return {**written, **(self.merge.changes if self.merge else {})}
 
     @property
     def turned(self) -> frozenset[str]:
@@ -81,16 +100,16 @@ class Ledger:
             unsolved=tuple(test for test in failing if test not in self.turned),
             duplicates=self.duplicates,
             usage=replace(usage, seconds=seconds),
-            sandbox_seconds=self.proof_seconds + sum(verdict.seconds for verdict in self.verdicts.values()),
+            sandbox_seconds=self.other_seconds + sum(verdict.seconds for verdict in self.verdicts.values()),
             critical_steps=self.planner_steps + self._longest_steps(),
             why=why,
+            reproduction=self.reproduction,
         )
 
     def _longest_steps(self) -> int:
-        """Sum over the plans of the most steps that one attempt of theirs took."""
+        """Sum over the plans, and the writing of a test, of the most steps that one attempt of theirs took."""
         total = 0
-        for plan in self.plans:
-            names = {subtask.id for subtask in plan.subtasks}
+        for names in ({WRITING}, *({subtask.id for subtask in plan.subtasks} for plan in self.plans)):
             total += max((attempt.steps for attempt in self.attempts if attempt.subtask in names), default=0)
         return total
 

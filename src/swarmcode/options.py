@@ -8,6 +8,7 @@ from swarmcode.flow import Mode
 from swarmcode.settings import Setting, automatic, choice, command, nothing, number, setting, text, whole
 
 ModeChoice = Literal["auto"] | Mode
+ReproduceChoice = Literal["auto", "off"]
 SandboxChoice = Literal["auto", "docker", "bwrap", "process"]
 ExpertsChoice = Literal["auto", "gpu", "host"]
 MmapChoice = Literal["auto", "on", "off"]
@@ -73,6 +74,12 @@ class SwarmSettings:
     agents: int = setting("agents", 100, "agents at once, at most", whole(1, 256))
     timeout: float = setting("timeout", 600.0, "seconds that the whole run may take", number(1, 604_800))
     seed: int = setting("seed", 0, "seed of all sampling", whole(0, 2**32 - 1))
+    reproduce: ReproduceChoice = setting(  # noqa: RUF009
+        "reproduce",
+        "auto",
+        "where all tests pass: auto has the model write one that shows the fault, if it can; off ends the run",
+        choice(*get_args(ReproduceChoice)),
+    )
 
 
 def _limit(key: str, default: T, what: str, parse: Callable[[object], T]) -> T:

@@ -19,7 +19,7 @@ from swarmcode.agent.writer import Briefing, WriterAgent
 from swarmcode.diff import is_test_file, to_candidate
 from swarmcode.docket import Docket
 from swarmcode.engine.protocol import Engine
-from swarmcode.errors import DiffError, EngineLost, ModelError, SuiteError, UsageError, plainest
+from swarmcode.errors import DiffError, EngineLost, ModelError, UsageError, plainest
 from swarmcode.events import (
     BaselineMeasured,
     CandidateDropped,
@@ -30,26 +30,42 @@ from swarmcode.events import (
     PhaseEnded,
     PhaseStarted,
     Planned,
+    Reproduced,
     Warned,
 )
-from swarmcode.flow import Attempt, Baseline, Candidate, Changes, Issue, Plan, Report, SuiteRun, Verdict
-from swarmcode.judge import Bench, judge, look, prove
+from swarmcode.flow import (
+    Attempt,
+    Baseline,
+    Candidate,
+    Changes,
+    Issue,
+    Plan,
+    Report,
+    Reproduction,
+    SuiteRun,
+    Verdict,
+)
+from swarmcode.judge import Bench, judge, look, prove, watch
 from swarmcode.ledger import Ledger, joined
 from swarmcode.localise.suspects import suspected, together
 from swarmcode.merge import merge
 from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import Snapshot, diff_of
+from swarmcode.reproduce import Means, blind, insist, reproduce
 from swarmcode.roles import is_vendored
 from swarmcode.route import choose_mode, settling_width
 from swarmcode.sandbox.protocol import Limits
 from swarmcode.sandbox.stacked import Boxes, StackedBoxes
 from swarmcode.suite.baseline import measure
 from swarmcode.suite.detect import files_named
+from swarmcode.suite.run import Traced
 from swarmcode.swarm import Hearing, swarm
 from swarmcode.tree import Tree
 
 _PROOFS, _SPARE = 3.0, 1.0
 """Runs of the suite, and seconds, that a run keeps for its end."""
+_REPRODUCING = 1 / 3
+"""Share of the time after which no more tests are written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +86,11 @@ class Task:
     seed: int
     sandbox: str
     """Kind of sandbox, for the report."""
+    reproduce: bool = True
+    """Whether a test is written where none shows the fault."""
     known_baseline: Baseline | None = None
+    """Of a run that is resumed."""
+    known_reproduction: Reproduction | None = None
     """Of a run that is resumed."""
     known: Mapping[str, Verdict] = field(default_factory=dict)
     """Verdicts of a run that is resumed, by candidate key."""
@@ -118,8 +138,10 @@ class Story:
         while True:
             tree = self.task.snapshot.reader.stacked(self.ledger.changes)
             baseline = await self.baseline(tree)
+            if why := await self.over(tree, baseline):
+                return why
             if not baseline.failing:
-                return "every failing test passes" if tree.changes else "all tests pass"
+                continue  # a test was written that does
             before = len(self.ledger.accepted)
             bench = Bench.of(self.boxes, self.task.issue.test, baseline, self.task.limits)
             evidence = await self.localise(tree, baseline)
@@ -140,16 +162,53 @@ class Story:
         """How the suite stands on the tree as it is now: with each merge lines move and passing tests become more."""
         again = bool(tree.changes)
         boxes = StackedBoxes(self.boxes, tree.changes) if again else self.boxes
-        with self.phase("baseline", "on the combined tree" if again else ""):
+        with self.phase("baseline", "on the tree as it is now" if again else ""):
             known = None if again else self.task.known_baseline
             baseline = known or await measure(boxes, self.task.issue.test, self.task.limits)
         self.ledger(BaselineMeasured(baseline=baseline))
-        if not baseline.failing and not again and not self.task.if_failing:
-            raise SuiteError(
-                f"all {len(baseline.passing)} tests pass: none of them shows the fault",
-                "add a test that fails because of it, or name one: --test 'pytest tests/test_x.py'",
-            )
         return baseline
+
+    async def over(self, tree: Tree, baseline: Baseline) -> str:
+        """Why there is nothing to do; empty where there is. Where no test shows the fault, one is written first."""
+        written = self.ledger.reproduction
+        if self.ledger.merge or not written:
+            if baseline.failing:
+                return ""
+            return "every failing test passes" if self.ledger.merge else await self.reproduce(tree, baseline)
+        if others := set(baseline.failing) - set(written.tests):
+            return f"with {written.path}, which was written in this run, {len(others)} other tests fail"
+        if not baseline.failing:
+            return f"{written.path}, which was written in this run, passes where the whole suite runs"
+        return ""
+
+    async def reproduce(self, tree: Tree, baseline: Baseline) -> str:
+        """Has a test written that shows the fault; why none was found, or empty. Raises `SuiteError` where the model,
+        the settings or the test command do not allow it."""
+        issue = self.task.issue
+        if not self.task.reproduce:
+            raise blind(baseline)
+        insist(self.engine.profile, issue.test, baseline, tree)
+        bench = Bench.of(self.boxes, issue.test, baseline, self.task.limits)
+
+        async def run_test(changes: Changes) -> Traced:
+            traced = await watch(bench, changes)
+            self.ledger.other_seconds += traced.run.seconds
+            return traced
+
+        means = Means(
+            engine=self.engine,
+            run=run_test,
+            agents=self.task.effort.agents,
+            seconds=self.task.seconds * _REPRODUCING,
+            seed=self.task.seed,
+            emit=self.ledger,
+        )
+        with self.phase("reproduce"):
+            found = self.task.known_reproduction or await reproduce(issue, tree, baseline, means)
+        if found is None:
+            return "no test could be written that shows the fault"
+        self.ledger(Reproduced(reproduction=found))
+        return ""
 
     async def localise(self, tree: Tree, baseline: Baseline) -> Evidence:
         """Where the fault behind each failing test may be."""
@@ -277,7 +336,7 @@ class Story:
 
         async def proof(key: str, changes: Changes, expected: frozenset[str]) -> Verdict:
             verdict = await prove(bench, key, changes, expected)
-            self.ledger.proof_seconds += verdict.seconds
+            self.ledger.other_seconds += verdict.seconds
             return verdict
 
         with self.phase("merge"):

@@ -42,4 +42,5 @@ class Tree:
 
     def stacked(self, changes: Mapping[str, bytes | None]) -> "Tree":
         """This tree with more changes laid over it."""
-        return Tree(root=self.root, files=self.files, changes={**self.changes, **changes})
+        gone = frozenset(path for path, content in changes.items() if content is None)
+        return Tree(root=self.root, files=(self.files | changes.keys()) - gone, changes={**self.changes, **changes})

@@ -65,6 +65,12 @@ def story() -> list[events.Event]:
 
 
 @pytest.fixture
+def written() -> flow.Reproduction:
+    """A test that a run had to write."""
+    return WRITTEN
+
+
+@pytest.fixture
 def report() -> flow.Report:
     """The end of the same run."""
     return REPORT
@@ -123,4 +129,13 @@ REPORT = flow.Report(
     sandbox_seconds=2.5,
     critical_steps=1,
     why="the time limit was reached",
+)
+WRITTEN = flow.Reproduction(
+    path="tests/test_new.py",
+    changes={"tests/test_new.py": b"def test_new(): ..."},
+    diff="diff --git a/tests/test_new.py b/tests/test_new.py\n",
+    tests=("tests/test_new.py::test_new",),
+    manner="KeyError in shop/a.py:total",
+    written=3,
+    agreeing=2,
 )

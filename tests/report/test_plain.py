@@ -31,6 +31,12 @@ def test_one_line_for_what_is_worth_knowing(story: list[events.Event]) -> None:
     ]
 
 
+def test_a_test_that_was_written_is_said(written: flow.Reproduction) -> None:
+    """Where it stands, how it fails, and how many agree."""
+    (line,) = printed([events.Reproduced(reproduction=written, at=0.0)])
+    assert line.endswith("tests/test_new.py was written and fails, as 2 of 3 do: KeyError in shop/a.py:total")
+
+
 def test_a_merge_is_said_as_it_is(report: flow.Report) -> None:
     """Proven or not is told apart."""
     assert report.merge is not None

@@ -63,6 +63,22 @@ def test_what_waits_ends_with_the_swarm(story: list[events.Event]) -> None:
     assert (progress.active, progress.queued) == ({}, set())
 
 
+def test_writing_a_test_is_a_phase_of_its_own(written: flow.Reproduction) -> None:
+    """Its agents are none of the swarm's, and when it ends none is left."""
+    writing = [
+        events.PhaseStarted(phase="reproduce"),
+        events.WaveStarted(number=1, width=3, subtasks=("test",)),
+        events.AttemptStarted(attempt="test.0", subtask="test"),
+    ]
+    assert told(writing).phases["reproduce"].detail == "wave 1, 3 agents, subtask test"
+    progress = told(
+        [*writing, events.Reproduced(reproduction=written), events.PhaseEnded(phase="reproduce", seconds=1)]
+    )
+    assert list(progress.phases) == ["reproduce"]
+    assert progress.phases["reproduce"].detail.startswith("tests/test_new.py was written and fails")
+    assert not progress.active
+
+
 def test_the_baseline_is_put_in_words(story: list[events.Event]) -> None:
     """How many of how many fail, flaky ones apart."""
     assert told(story).phases["baseline"].detail == "3 of 214 tests fail, 1 flaky"

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarmcode.flow import Merge, Report
+from swarmcode.flow import Merge, Report, Reproduction
 from swarmcode.report.summary import changed, headline, summary
 
 
@@ -111,3 +111,24 @@ def test_nothing_merged_is_no_error(report: Report) -> None:
     """A merge that accepted nothing is shown as what it is."""
     empty = Merge(accepted=(), rejected=(), diff="", verdict=None)
     assert summary(replace(unfixed(report), merge=empty))[0].startswith("Not fixed")
+
+
+def test_a_test_that_was_written_is_told_of(report: Report, written: Reproduction) -> None:
+    """It is the run's own, so a person has to read it: beside the proof, and where nothing was fixed."""
+    for ended in (fixed(report), unfixed(report)):
+        lines = summary(replace(ended, reproduction=written))
+        (line,) = [number for number, line in enumerate(lines) if "was written in this run: read it first" in line]
+        assert "tests/test_new.py" in lines[line]
+        assert "as 2 of 3 do that were written: KeyError in shop/a.py:total" in lines[line + 1]
+    alone = summary(replace(fixed(report), reproduction=replace(written, written=1, agreeing=1)))
+    assert "           before the fix it fails: KeyError in shop/a.py:total" in alone
+
+
+def test_where_nothing_fails_there_is_no_fix_but_advice(report: Report) -> None:
+    """All tests pass, and none was found that does not."""
+    assert report.baseline is not None
+    passing = replace(report, solved=(), unsolved=(), merge=None)
+    assert headline(passing).startswith("Not fixed: no test shows the fault, none of ")
+    text = "\n".join(summary(passing))
+    assert "add a test that fails because of the fault" in text
+    assert "--resume" not in text

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from swarmcode.agent import blocks, heard
 from swarmcode.agent.protocol import Assignment
+from swarmcode.agent.shown import excerpt, room_of, shown
 from swarmcode.dialect.messages import Message
 from swarmcode.dialect.prompt import Speech
 from swarmcode.engine.protocol import Completion, Engine, Request, Segment
@@ -20,10 +21,8 @@ TURNS = 2
 """Answers an attempt may give: a malformed one is answered with what was wrong."""
 PLACES = 5
 """Different places that attempts are pointed at, in turn."""
-AROUND = 30
-"""Lines shown before and after a suspect of a file that is too long to be shown whole."""
-BYTES_PER_TOKEN = 3
-"""Low estimate for code, so that what is shown is sure to fit."""
+OF_TESTS = 12_000
+"""Characters of failing tests that are shown, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,41 +111,22 @@ class WriterAgent:
             issue=self._briefing.issue.text,
             goal=subtask.goal,
             failures=failures,
-            files=self._shown(subtask),
+            files=self._shown(subtask, failures),
             writes=sorted(subtask.writes),
         )
 
-    def _shown(self, subtask: Subtask) -> list[tuple[str, str]]:
-        """The files in scope, then those to be read, as far as half of the context allows; of a file that is too long,
-        what stands around its suspects."""
-        room = self._engine.profile.context // 2 * BYTES_PER_TOKEN
-        shown: list[tuple[str, str]] = []
-        for path in (*sorted(subtask.writes), *subtask.reads):
-            text = self._tree.text(path) or ""
-            if len(text) > room:
-                text = excerpt(text, [place.start for place in subtask.suspects if place.path == path], room)
-            if text:
-                shown.append((path, text))
+    def _shown(self, subtask: Subtask, failures: Sequence[TestResult]) -> list[tuple[str, str]]:
+        """The files in scope, those to be read, and where the failing tests stand."""
+        room = room_of(self._engine.profile.context)
+        places = [(suspect.path, suspect.start) for suspect in subtask.suspects]
+        files = shown(self._tree, (*sorted(subtask.writes), *subtask.reads), places, room)
+        room = min(room - sum(len(text) for _, text in files), OF_TESTS)
+        for path in sorted({failure.id.split("::", 1)[0] for failure in failures} - {path for path, _ in files}):
+            lines = [frame.line for failure in failures for frame in failure.frames if frame.path == path]
+            if text := excerpt(self._tree.text(path) or "", lines, room):
+                files.append((path, text))
                 room -= len(text)
-        return shown
-
-
-def excerpt(text: str, numbers: Sequence[int], room: int) -> str:
-    """The lines around some line numbers (from 1, most important first) that fit into `room` characters, in the order
-    of the file, with `...` where lines are left out; empty where none fit."""
-    lines = text.split("\n")
-    chosen: set[int] = set()
-    for number in numbers:
-        around = set(range(max(0, number - 1 - AROUND), min(len(lines), number + AROUND)))
-        if sum(len(lines[row]) + 1 for row in chosen | around) > room:
-            break
-        chosen |= around
-    pieces: list[str] = []
-    for row in sorted(chosen):
-        if row and row - 1 not in chosen:
-            pieces.append("...")
-        pieces.append(lines[row])
-    return "\n".join(pieces)
+        return files
 
 
 def _pointer(assignment: Assignment) -> str:

@@ -87,6 +87,13 @@ def fix(
         str | None, typer.Option(metavar="S", help="Seconds that the whole run may take.  [default: 600]")
     ] = None,
     seed: Annotated[str | None, typer.Option(metavar="N", help="Seed of all sampling.  [default: 0]")] = None,
+    reproduce: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|off",
+            help="Where all tests pass, have the model write one that shows the fault.  [default: auto]",
+        ),
+    ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the fix into the work tree.")] = False,
     branch: Annotated[
         str,
@@ -138,6 +145,7 @@ def fix(
         "image": image,
         "timeout": timeout,
         "seed": seed,
+        "reproduce": reproduce,
     }
     given = {key: value for key, value in flags.items() if value is not None}
     order = Order(
@@ -241,7 +249,9 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
             workers=pool.size,
             seed=settings.swarm.seed,
             sandbox=sandbox.name,
+            reproduce=settings.swarm.reproduce == "auto",
             known_baseline=ground.recalled.baseline if ground.recalled else None,
+            known_reproduction=ground.recalled.reproduction if ground.recalled else None,
             known=ground.recalled.verdicts if ground.recalled else {},
             if_failing=order.if_failing,
         )

@@ -27,6 +27,8 @@ def as_data(report: Report) -> dict[str, Any]:
         for candidate in data["merge"]["accepted"]:
             candidate["files"] = sorted(candidate.pop("changes"))
             candidate["score"] = _finite(candidate["score"])
+    if data["reproduction"] is not None:
+        del data["reproduction"]["changes"]
     return data
 
 

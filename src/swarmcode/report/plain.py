@@ -6,7 +6,7 @@ from typing import TextIO
 
 from swarmcode import events
 from swarmcode.engine.protocol import Load
-from swarmcode.report.progress import Progress, baseline_words
+from swarmcode.report.progress import Progress, baseline_words, reproduced_words
 from swarmcode.report.terminal import one_line
 
 
@@ -19,6 +19,8 @@ def line(event: events.Event) -> str:
             return f"{event.phase} took {event.seconds:.1f} s" + (f": {event.detail}" if event.detail else "")
         case events.BaselineMeasured(baseline=baseline):
             return baseline_words(baseline)
+        case events.Reproduced(reproduction=written):
+            return reproduced_words(written)
         case events.Planned(plan=plan):
             return f"{plan.mode}: {plan.why}"
         case events.WaveStarted():

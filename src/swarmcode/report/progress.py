@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from swarmcode import events
 from swarmcode.events import Phase
-from swarmcode.flow import Baseline, Verdict
+from swarmcode.flow import Baseline, Reproduction, Verdict
 from swarmcode.report.terminal import counted
 
 
@@ -71,6 +71,8 @@ class Progress:
                 self._phase(event)
             case events.BaselineMeasured(baseline=baseline):
                 self._baseline(baseline)
+            case events.Reproduced(reproduction=written):
+                self._detail("reproduce", reproduced_words(written))
             case events.Localised(suspects=suspects):
                 self._detail("localise", counted(len(suspects), "suspect"))
             case events.Planned(plan=plan):
@@ -78,7 +80,8 @@ class Progress:
                 self.subtasks, self.solved = len(plan.subtasks), set()
             case events.WaveStarted():
                 subtasks = ", ".join(event.subtasks)
-                self._detail("swarm", f"wave {event.number}, {counted(event.width, 'agent')}, subtask {subtasks}")
+                at_work: Phase = "reproduce" if "swarm" not in self.phases and "reproduce" in self.phases else "swarm"
+                self._detail(at_work, f"wave {event.number}, {counted(event.width, 'agent')}, subtask {subtasks}")
             case events.Merged(merge=merge):
                 self._detail("merge", "proven" if merge.proven else "nothing proven")
             case _:
@@ -92,7 +95,7 @@ class Progress:
         else:
             state.since = None
             state.seconds += event.seconds
-            if event.phase == "swarm":
+            if event.phase in ("reproduce", "swarm"):
                 self.active.clear()
                 self.queued.clear()
 
@@ -140,6 +143,12 @@ class Progress:
             return ""
         broke = len(self.nearest.broke)
         return f"none passes; the nearest turns {len(self.nearest.turned)}, breaks {broke or 'none'}"
+
+
+def reproduced_words(written: Reproduction) -> str:
+    """What came of writing a test, in a line."""
+    alike = f", as {written.agreeing} of {written.written} do" if written.written > 1 else ""
+    return f"{written.path} was written and fails{alike}: {written.manner}"
 
 
 def _nearness(verdict: Verdict) -> tuple[int, int]:

@@ -38,6 +38,8 @@ def headline(report: Report) -> str:
         return "Not fixed: the run ended before the tests had been run."
     if report.green:
         return f"Nothing to fix: {_green(report.baseline)}."
+    if not unsolved:
+        return f"Not fixed: no test shows the fault, none of {counted(len(report.baseline.passing), 'test')} fails."
     return f"Not fixed: {counted(unsolved, 'failing test')} still {'fails' if unsolved == 1 else 'fail'}."
 
 
@@ -56,6 +58,7 @@ def _fixed(report: Report) -> Iterator[str]:
     for path, added, removed in changed(merge.diff)[:LISTED]:
         yield f"  changed  {one_line(path)} (+{added} -{removed})"
     yield f"  proof    {proof(report)}"
+    yield from _written(report)
     for rejection in merge.rejected[:LISTED]:
         yield f"  left out a patch of subtask {one_line(rejection.subtask)}: {one_line(rejection.reason)}"
 
@@ -66,13 +69,26 @@ def _unfixed(report: Report) -> Iterator[str]:
     if report.solved:
         yield "Still failing:"
     yield from _named(report.unsolved)
+    if not report.solved:
+        yield from _written(report)
     if report.why:
         yield f"  why      {one_line(report.why)}"
     for step in _next_steps(report):
         yield f"  next     {step}"
 
 
+def _written(report: Report) -> Iterator[str]:
+    """What the whole run hangs on, where the test had to be written: a person should read it."""
+    if (written := report.reproduction) is not None:
+        alike = f", as {written.agreeing} of {written.written} do that were written" if written.written > 1 else ""
+        yield f"  test     {one_line(written.path)} was written in this run: read it first"
+        yield f"           before the fix it fails{alike}: {one_line(written.manner)}"
+
+
 def _next_steps(report: Report) -> Iterator[str]:
+    if report.baseline is not None and not report.unsolved:
+        yield "add a test that fails because of the fault, or try a larger model (--model PATH)"
+        return
     if not report.verdicts:
         yield "nothing that could be tried was proposed: try a larger model (--model PATH)"
     else:
