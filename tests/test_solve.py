@@ -13,7 +13,7 @@ import pytest
 from swarmcode.agent.planner import Planner
 from swarmcode.engine.protocol import Completion, Engine, Request
 from swarmcode.engine.scripted import CHAT, ScriptedEngine
-from swarmcode.errors import EngineLost, ModelError, SuiteError, UsageError
+from swarmcode.errors import EngineLost, ModelError, UsageError
 from swarmcode.events import BaselineMeasured, CandidateJudged, Event, Planned, SubtaskSolved, Warned
 from swarmcode.flow import Baseline, Issue, Report, Verdict
 from swarmcode.plan import Effort
@@ -43,8 +43,7 @@ E = TypeVar("E", bound=Event)
 
 
 def block(path: str, search: str, replacement: str) -> str:
-    return f"{path}\n<<<<<<< SEARCH\n{search}\n=======\n{replacement}\n>>>>>>> REPLACE\n"
-
+    return f"{path}\n
 
 def right(prompt: str, seed: int) -> str:
     """Mends a fault of the file that may be changed; where it has several, which one is a matter of the seed."""
@@ -271,16 +270,11 @@ def test_the_check_itself_is_no_place_for_a_fix(tmp_path: Path) -> None:
     assert set(report.merge.changes) == {"shop.py"}
 
 
-def test_a_suite_that_passes_shows_nothing_to_fix(tmp_path: Path) -> None:
-    """There is no telling a fix from a change without a failing test."""
-    with pytest.raises(SuiteError, match="none of them shows the fault"):
-        Stage(tmp_path, {"test_a.py": "def test_a():\n    pass\n"}).play(right)
-
-
+<<<<<<< HEAD
 def test_a_suite_that_passes_is_no_error_where_only_failures_count(tmp_path: Path) -> None:
     """Then the report says so, and the model was asked for nothing."""
     stage = Stage(tmp_path, {"test_a.py": "def test_a():\n    pass\n"})
-    report = stage.play(right, if_failing=True)
+    report = stage.play(right, if_green="done")
     assert (report.green, report.fixed, report.why) == (True, False, "all tests pass")
     assert report.baseline is not None
     assert report.baseline.passing == {"test_a.py::test_a"}
@@ -289,7 +283,7 @@ def test_a_suite_that_passes_is_no_error_where_only_failures_count(tmp_path: Pat
 
 def test_failures_are_fixed_as_ever_where_only_they_count(stage: Stage) -> None:
     """The whole story, round after round."""
-    report = stage.play(no_plan, if_failing=True)
+    report = stage.play(no_plan, if_green="done")
     assert (report.green, report.fixed, report.why) == (False, True, "every failing test passes")
 
 

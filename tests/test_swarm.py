@@ -23,6 +23,7 @@ class ScriptedAgent:
 
     act: Callable[[Assignment], Attempt | None] = lambda assignment: None
     supply: int = 1000
+    dear: bool = False
     hold: bool = False
     full: asyncio.Event = field(default_factory=asyncio.Event)
     running: int = 0
@@ -62,6 +63,7 @@ class Court:
     attempts: list[Attempt] = field(default_factory=list)
     events: dict[str, asyncio.Event] = field(default_factory=dict)
     left: list[int] = field(default_factory=list)
+    new: frozenset[str] = frozenset()
 
     def hearing(self) -> Hearing:
         return Hearing(
@@ -71,10 +73,11 @@ class Court:
             enough=lambda _, width: width >= self.enough_at,
         )
 
-    async def propose(self, attempt: Attempt) -> None:
+    async def propose(self, attempt: Attempt) -> bool:
         self.attempts.append(attempt)
         if attempt.id == self.closing:
             self.closed(attempt.subtask).set()
+        return attempt.id in self.new
 
     async def settled(self, subtask: str, left: int) -> None:
         self.left.append(left)
@@ -161,6 +164,26 @@ def test_a_candidate_that_never_ends_holds_no_wave_up() -> None:
     alone = Court()
     work(ScriptedAgent(), alone, subtask("1"), widths=(1, 1))
     assert alone.left == [0, 0]
+
+
+def test_dear_attempts_wait_for_every_verdict() -> None:
+    """Where an answer costs more than a test run, none is asked for that a verdict might spare."""
+    court = Court()
+    work(ScriptedAgent(dear=True), court, subtask("1"), widths=(3, 30))
+    assert court.left == [0, 0]
+
+
+def test_a_model_that_has_nothing_new_to_say_is_not_asked_on_and_on() -> None:
+    """Dear attempts end after some in a row that bring nothing new; cheap ones go through all that there is to try."""
+    widths = (3, *(30,) * 6)
+    assert len(made(ScriptedAgent(dear=True), Court(), widths)) == 3 + 30 + 30
+    assert len(made(ScriptedAgent(dear=True), Court(new=frozenset({"1.40"})), widths)) == 3 + 30 + 30 + 60
+    assert len(made(ScriptedAgent(), Court(), widths)) == 3 + 6 * 30
+
+
+def made(agent: ScriptedAgent, court: Court, widths: tuple[int, ...]) -> list[str]:
+    work(agent, court, subtask("1"), widths=widths)
+    return agent.order
 
 
 def test_enough_stops_before_the_next_wave() -> None:

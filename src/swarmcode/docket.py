@@ -9,6 +9,7 @@ import heapq
 import itertools
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Literal
 
 from swarmcode.events import CandidateDropped, CandidateFound, CandidateJudged, Emit, SubtaskSolved
 from swarmcode.flow import Candidate, Subtask, Verdict
@@ -35,8 +36,8 @@ class Docket:
         self.passed: defaultdict[str, list[tuple[Candidate, Verdict]]] = defaultdict(list)
         """Subtask -> candidates that turned tests and broke none, best first."""
 
-    async def submit(self, candidate: Candidate) -> None:
-        """Queues a candidate, unless its subtask is closed or an equal one was seen."""
+    async def submit(self, candidate: Candidate) -> bool:
+        """Queues a candidate, unless its subtask is closed or an equal one was seen; whether it was queued."""
         if self.closed(candidate.subtask).is_set():
             return self._drop(candidate, "its subtask is solved")
         if candidate.key in self._seen:
@@ -47,7 +48,7 @@ class Docket:
             self._open[candidate.subtask] += 1
             heapq.heappush(self._waiting, (-candidate.score, next(self._order), candidate))
             self._changed.notify_all()
-        return None
+        return True
 
     def closed(self, subtask: str) -> asyncio.Event:
         """Set once nothing more is to be done for a subtask."""
@@ -97,12 +98,12 @@ class Docket:
             finally:
                 del self._running[trial]
             if trial.cancelled():
-                return self._drop(candidate, "its subtask is solved")
+                self._drop(candidate, "its subtask is solved")
+                return
             verdict = trial.result()
         self._emit(CandidateJudged(candidate=candidate, verdict=verdict))
         if verdict.outcome == "passed":
             self._take(candidate, verdict)
-        return None
 
     async def _try(self, candidate: Candidate) -> Verdict:
         return await self._trial(candidate, self._subtasks[candidate.subtask].tests)
@@ -126,5 +127,6 @@ class Docket:
             if running.subtask == subtask and running.key != candidate.key:
                 trial.cancel()
 
-    def _drop(self, candidate: Candidate, reason: str) -> None:
+    def _drop(self, candidate: Candidate, reason: str) -> Literal[False]:
         self._emit(CandidateDropped(attempt=candidate.attempt, reason=reason))
+        return False

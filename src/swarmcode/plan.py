@@ -206,7 +206,7 @@ def _why(subtasks: tuple[Subtask, ...], waves: tuple[int, ...], *, sharp: bool) 
     strength = "few lines are suspicious" if sharp else "many lines are suspicious"
     ways: list[str] = []
     for width in waves:
-        if str(width) not in ways:
+        if not ways or width > int(ways[-1]):  # what is left of the budget at its end is no news
             ways.append(str(width))
     agents = f"{', then '.join(ways)} agents while nothing is proven" if len(ways) > 1 else f"{ways[0]} agents"
     return f"{split}, {strength}: {agents}"

@@ -156,12 +156,14 @@ class Panel:
         self._voices: list[_Voice] = []
         self._never = asyncio.Event()
 
-    async def hear(self, attempt: Attempt) -> None:
-        """Takes an attempt that ended."""
-        if attempt.ending == "submitted":
-            changes = apply(parse(attempt.diff), self._tree.read)
-            found = await self._rehearsal(changes)
-            self._voices.append(_Voice(attempt=attempt, changes=changes, witness=found))
+    async def hear(self, attempt: Attempt) -> bool:
+        """Takes an attempt that ended; whether it has a voice."""
+        if attempt.ending != "submitted":
+            return False
+        changes = apply(parse(attempt.diff), self._tree.read)
+        found = await self._rehearsal(changes)
+        self._voices.append(_Voice(attempt=attempt, changes=changes, witness=found))
+        return True
 
     async def settled(self, subtask: str, left: int) -> None:
         """Returns at once: what was heard is judged already."""

@@ -286,15 +286,15 @@ class Story:
         docket = Docket(plan.subtasks, trial, self.ledger, known={**self.task.known, **self.ledger.verdicts})
         subtasks = {subtask.id: subtask for subtask in plan.subtasks}
 
-        async def propose_candidate(attempt: Attempt) -> None:
+        async def propose_candidate(attempt: Attempt) -> bool:
             if attempt.ending != "submitted":
-                return
+                return False
             try:
                 candidate = await asyncio.to_thread(to_candidate, attempt, subtasks[attempt.subtask], tree)
             except DiffError as error:
                 self.ledger(CandidateDropped(attempt=attempt.id, reason=error.message))
-            else:
-                await docket.submit(candidate)
+                return False
+            return await docket.submit(candidate)
 
         least = settling_width(self.engine.profile.protocols, self.task.effort.agents)
 

@@ -17,16 +17,18 @@ from swarmcode.events import AttemptEnded, AttemptStarted, Emit, WaveStarted
 from swarmcode.flow import Attempt, Ending, Plan, Subtask
 
 LEFT = 10
-"""The next wave begins when one in so many of the last, but at least one of several, is not judged yet: an edit that
-never ends holds nobody up."""
+"""Where attempts are cheap, the next wave begins when one in so many of the last, but at least one of several, is not
+judged yet: an edit that never ends holds nobody up."""
+BARREN = 60
+"""Dear attempts in a row that bring nothing new, after which a model has said what it has to say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearing:
     """Who hears what the agents found: the swarm's side of the judge."""
 
-    propose: Callable[[Attempt], Awaitable[None]]
-    """Takes an attempt that ended."""
+    propose: Callable[[Attempt], Awaitable[bool]]
+    """Takes an attempt that ended; whether it brought something new."""
     settled: Callable[[str, int], Awaitable[None]]
     """Returns when all that was proposed for a subtask is judged, but for so many."""
     closed: Callable[[str], asyncio.Event]
@@ -56,6 +58,7 @@ async def _pursue(
 ) -> None:
     """Waves for one subtask until it is closed, enough is found, or nothing is left to try."""
     assignments = agent.assignments(subtask)
+    barren = 0
     for number, width in enumerate(widths, start=1):
         wave = await _drawn(assignments, width)
         if hearing.closed(subtask.id).is_set():
@@ -65,9 +68,14 @@ async def _pursue(
             return
         emit(WaveStarted(number=number, width=len(wave), subtasks=(subtask.id,)))
         # While the last few are judged, the next wave is worked out; the last wave leaves nothing untried.
-        left = min(len(wave) // 2, -(-len(wave) // LEFT)) if number < len(widths) else 0
-        await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, left))
+        ahead = not agent.dear and number < len(widths)
+        left = min(len(wave) // 2, -(-len(wave) // LEFT)) if ahead else 0
+        new: list[bool] = []
+        await _unless(hearing.closed(subtask.id), _wave(wave, agent, hearing, seats, emit, left, new))
         if hearing.closed(subtask.id).is_set() or hearing.enough(subtask.id, width):
+            return
+        barren = 0 if any(new) else barren + len(wave)
+        if agent.dear and barren >= BARREN:
             return
 
 
@@ -83,13 +91,16 @@ async def _wave(
     seats: asyncio.Semaphore,
     emit: Emit,
     left: int,
+    new: list[bool],
 ) -> None:
+    """Makes the attempts of a wave, and waits until all but `left` are judged; `new` takes what came of each."""
+
     async def one(assignment: Assignment) -> None:
         async with seats:
             emit(AttemptStarted(attempt=assignment.id, subtask=assignment.subtask.id))
             attempt = await _attempt(agent, assignment)
         emit(AttemptEnded(attempt=attempt))
-        await hearing.propose(attempt)
+        new.append(await hearing.propose(attempt))
 
     async with asyncio.TaskGroup() as group:
         for assignment in wave:

@@ -35,6 +35,8 @@ SCOPE = 30
 class ExplorerAgent:
     """Works with tools on a copy of the tree."""
 
+    dear = True
+
     def __init__(
         self, engine: Engine, tree: Tree, briefing: Briefing, run_tests: RunTests, *, attempts: int, seed: int = 0
     ) -> None:

@@ -25,6 +25,9 @@ class Assignment:
 class Agent(Protocol):
     """One protocol, spoken with one model, on one tree."""
 
+    dear: bool
+    """Whether an attempt costs more than a test run: then none is made that a verdict might spare."""
+
     def assignments(self, subtask: Subtask) -> Iterator[Assignment]:
         """What to try, best first; ends where nothing is left to try."""
         ...

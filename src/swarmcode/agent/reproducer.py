@@ -47,6 +47,8 @@ class Scene:
 class ReproducerAgent:
     """Writes one test file an attempt."""
 
+    dear = True
+
     def __init__(self, engine: Engine, scene: Scene, try_test: TryTest, *, attempts: int, seed: int = 0) -> None:
         self._engine = engine
         self._scene = scene

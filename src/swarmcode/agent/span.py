@@ -18,6 +18,8 @@ from swarmcode.tree import Tree
 class SpanAgent:
     """Proposes edits of one line, or of two. Its agents share one search: no two of them make the same proposal."""
 
+    dear = False
+
     def __init__(self, engine: Engine, tree: Tree, *, agents: int = 100, seed: int = 0) -> None:
         """`agents`: answers that are worked on at once, at most."""
         self._engine = engine

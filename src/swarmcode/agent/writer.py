@@ -37,6 +37,8 @@ class Briefing:
 class WriterAgent:
     """Asks for a whole change an attempt."""
 
+    dear = True
+
     def __init__(
         self, engine: Engine, tree: Tree, briefing: Briefing, *, thinking: bool, attempts: int, seed: int = 0
     ) -> None:

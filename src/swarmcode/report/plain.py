@@ -7,7 +7,7 @@ from typing import TextIO
 from swarmcode import events
 from swarmcode.engine.protocol import Load
 from swarmcode.report.progress import Progress, baseline_words, reproduced_words
-from swarmcode.report.terminal import one_line
+from swarmcode.report.terminal import counted, one_line
 
 
 def line(event: events.Event) -> str:
@@ -52,8 +52,9 @@ class PlainView:
 
     def _swarm_words(self) -> str:
         state = self._progress
+        ended = f"{counted(state.done, 'attempt')} ended"
         best = f"; {state.best()}" if state.best() else ""
-        return f"{state.done} attempts ended, {state.tried} candidates tried, {state.dropped} dropped{best}"
+        return f"{ended}, {counted(state.tried, 'candidate')} tried, {state.dropped} dropped{best}"
 
     def attach(self, load: Callable[[], Load]) -> None:
         """The engine's load is of no use to lines."""
