@@ -19,7 +19,7 @@ LAYERS = (
     ("issue", "repo", "diff", "prompts", "localise", "suite", "agent"),
     ("serve",),
     ("route", "plan", "docket", "swarm", "judge", "merge", "reproduce"),
-    ("ledger", "solve"),
+    ("task", "ledger", "solve"),
     ("runs", "journal", "report"),
     ("cli",),
 )

@@ -23,9 +23,10 @@ from swarmcode.reproduce import Panel, Rehearsal
 from swarmcode.sandbox.pool import Pool
 from swarmcode.sandbox.process import ProcessSandbox
 from swarmcode.sandbox.protocol import Base, Limits, Toolchain
-from swarmcode.solve import Task, solve
+from swarmcode.solve import solve
 from swarmcode.suite import probe
 from swarmcode.suite.run import Traced
+from swarmcode.task import Task
 from swarmcode.tree import Tree
 
 PATH = "test_new.py"
@@ -228,7 +229,7 @@ def test_a_test_that_spoils_the_others_is_not_built_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"reproduce": False}, "or name one: --test"),
+        ({"if_green": "refuse"}, "or name one: --test"),
         ({"profile": SPAN, "effort": Effort(mode="swarm", agents=3, attempts=3)}, "a model that follows instructions"),
         ({"command": ("test_shop.py",)}, "runs test_shop.py alone"),
     ],

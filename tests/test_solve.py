@@ -21,8 +21,9 @@ from swarmcode.repo import apply_diff, take
 from swarmcode.sandbox.pool import Pool
 from swarmcode.sandbox.process import ProcessSandbox
 from swarmcode.sandbox.protocol import Base, Limits, Toolchain
-from swarmcode.solve import Task, solve
+from swarmcode.solve import solve
 from swarmcode.suite import probe
+from swarmcode.task import Task
 
 SHOP = {
     "shop.py": "def total(prices):\n    return sum(prices) - 1\n\n\ndef half(number):\n    return number / 3\n",
@@ -43,7 +44,8 @@ E = TypeVar("E", bound=Event)
 
 
 def block(path: str, search: str, replacement: str) -> str:
-    return f"{path}\n
+    return f"{path}\n<<<<<<< SEARCH\n{search}\n=======\n{replacement}\n>>>>>>> REPLACE\n"
+
 
 def right(prompt: str, seed: int) -> str:
     """Mends a fault of the file that may be changed; where it has several, which one is a matter of the seed."""
@@ -270,7 +272,6 @@ def test_the_check_itself_is_no_place_for_a_fix(tmp_path: Path) -> None:
     assert set(report.merge.changes) == {"shop.py"}
 
 
-<<<<<<< HEAD
 def test_a_suite_that_passes_is_no_error_where_only_failures_count(tmp_path: Path) -> None:
     """Then the report says so, and the model was asked for nothing."""
     stage = Stage(tmp_path, {"test_a.py": "def test_a():\n    pass\n"})

@@ -22,8 +22,9 @@ from swarmcode.sandbox.choose import choose
 from swarmcode.sandbox.pool import Pool
 from swarmcode.sandbox.protocol import Base, Limits
 from swarmcode.sandbox.toolchain import discover
-from swarmcode.solve import Task, solve
+from swarmcode.solve import solve
 from swarmcode.suite import probe
+from swarmcode.task import Task
 
 FILES = {
     "shop/__init__.py": "",

@@ -346,13 +346,10 @@ class Report:
     """One line: why the run ended as it did."""
     reproduction: Reproduction | None = None
     """The test that shows the fault, where it had to be written; it is part of the merge's diff."""
+    green: bool = False
+    """No test failed, and that is all that was asked."""
 
     @property
     def fixed(self) -> bool:
         """True where a proven merge turns every failing test of the baseline."""
         return self.merge is not None and self.merge.proven and not self.unsolved
-
-    @property
-    def green(self) -> bool:
-        """True where no test of the baseline failed, and so nothing was to be fixed."""
-        return self.baseline is not None and not self.solved and not self.unsolved

@@ -7,9 +7,9 @@ time is kept for proving what has passed by then.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from swarmcode.agent.explorer import ExplorerAgent
 from swarmcode.agent.planner import Planner, propose
@@ -38,10 +38,8 @@ from swarmcode.flow import (
     Baseline,
     Candidate,
     Changes,
-    Issue,
     Plan,
     Report,
-    Reproduction,
     SuiteRun,
     Verdict,
 )
@@ -49,17 +47,17 @@ from swarmcode.judge import Bench, judge, look, prove, watch
 from swarmcode.ledger import Ledger, joined
 from swarmcode.localise.suspects import suspected, together
 from swarmcode.merge import merge
-from swarmcode.plan import Effort, Evidence, check_proposal, make_plan, plan_schema, route
-from swarmcode.repo import Snapshot, diff_of
+from swarmcode.plan import Evidence, check_proposal, make_plan, plan_schema, route
+from swarmcode.repo import diff_of
 from swarmcode.reproduce import Means, blind, insist, reproduce
 from swarmcode.roles import is_vendored
 from swarmcode.route import choose_mode, settling_width
-from swarmcode.sandbox.protocol import Limits
 from swarmcode.sandbox.stacked import Boxes, StackedBoxes
 from swarmcode.suite.baseline import measure
 from swarmcode.suite.detect import files_named
 from swarmcode.suite.run import Traced
 from swarmcode.swarm import Hearing, swarm
+from swarmcode.task import Task
 from swarmcode.tree import Tree
 
 _PROOFS, _SPARE = 3.0, 1.0
@@ -68,40 +66,10 @@ _REPRODUCING = 1 / 3
 """Share of the time after which no more tests are written."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """All that a run is given, beside the model and the boxes."""
-
-    run: str
-    """Id of the run."""
-    issue: Issue
-    snapshot: Snapshot
-    effort: Effort
-    limits: Limits
-    """Of one run of the suite."""
-    seconds: float
-    """Budget for the whole story."""
-    workers: int
-    """Candidates tried at the same time."""
-    seed: int
-    sandbox: str
-    """Kind of sandbox, for the report."""
-    reproduce: bool = True
-    """Whether a test is written where none shows the fault."""
-    known_baseline: Baseline | None = None
-    """Of a run that is resumed."""
-    known_reproduction: Reproduction | None = None
-    """Of a run that is resumed."""
-    known: Mapping[str, Verdict] = field(default_factory=dict)
-    """Verdicts of a run that is resumed, by candidate key."""
-    if_failing: bool = False
-    """Tests that all pass are nothing to fix, and no error."""
-
-
 async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit, planner: Planner | None = None) -> Report:
     """Carries a task through to its report; `planner` is asked for plans in the engine's place.
 
-    Raises `SuiteError` where the tests show nothing to fix, unless `task.if_failing`, `UsageError` where the model
+    Raises `SuiteError` where the tests show nothing to fix and no test can be written, `UsageError` where the model
     cannot work in the mode that was asked for, and what the engine and the sandbox raise.
     """
     started = time.monotonic()
@@ -117,7 +85,9 @@ async def solve(task: Task, engine: Engine, boxes: Boxes, emit: Emit, planner: P
         raise plainest(group) from group
     seconds = time.monotonic() - started
     name = engine.profile.name
-    return ledger.report(run=task.run, issue=task.issue, model=name, sandbox=task.sandbox, why=why, seconds=seconds)
+    report = ledger.report(run=task.run, issue=task.issue, model=name, sandbox=task.sandbox, why=why, seconds=seconds)
+    tested = report.baseline is not None and not report.baseline.failing
+    return replace(report, green=tested and task.if_green == "done")
 
 
 class Story:
@@ -171,21 +141,22 @@ class Story:
     async def over(self, tree: Tree, baseline: Baseline) -> str:
         """Why there is nothing to do; empty where there is. Where no test shows the fault, one is written first."""
         written = self.ledger.reproduction
-        if self.ledger.merge or not written:
-            if baseline.failing:
-                return ""
-            return "every failing test passes" if self.ledger.merge else await self.reproduce(tree, baseline)
-        if others := set(baseline.failing) - set(written.tests):
-            return f"with {written.path}, which was written in this run, {len(others)} other tests fail"
-        if not baseline.failing:
-            return f"{written.path}, which was written in this run, passes where the whole suite runs"
-        return ""
+        if written and not self.ledger.merge:
+            if others := set(baseline.failing) - set(written.tests):
+                return f"with {written.path}, which was written in this run, {len(others)} other tests fail"
+            if not baseline.failing:
+                return f"{written.path}, which was written in this run, passes where the whole suite runs"
+        if baseline.failing:
+            return ""
+        if self.ledger.merge:
+            return "every failing test passes"
+        return "all tests pass" if self.task.if_green == "done" else await self.reproduce(tree, baseline)
 
     async def reproduce(self, tree: Tree, baseline: Baseline) -> str:
         """Has a test written that shows the fault; why none was found, or empty. Raises `SuiteError` where the model,
         the settings or the test command do not allow it."""
         issue = self.task.issue
-        if not self.task.reproduce:
+        if self.task.if_green == "refuse":
             raise blind(baseline)
         insist(self.engine.profile, issue.test, baseline, tree)
         bench = Bench.of(self.boxes, issue.test, baseline, self.task.limits)

@@ -43,7 +43,7 @@ def snapshot(repo: Path, tmp_path: Path) -> Snapshot:
 
 
 def report(repo: Path, *, solved: int = 1, unsolved: int = 0) -> flow.Report:
-    """A report with a proven merge of `solved` tests (none: no merge at all)."""
+    """A report with a proven merge of `solved` tests (none: no merge at all); green where no test failed."""
     run = flow.SuiteRun(outcome="finished", exit_code=1, tests={}, output="", seconds=0.0)
     merge = flow.Merge(
         accepted=(), rejected=(), diff=DIFF, changes={"a.py": NEW}, verdict=flow.Verdict(key="k", outcome="passed")
@@ -64,6 +64,7 @@ def report(repo: Path, *, solved: int = 1, unsolved: int = 0) -> flow.Report:
         usage=flow.Usage(),
         sandbox_seconds=0.0,
         critical_steps=0,
+        green=not solved and not unsolved,
     )
 
 

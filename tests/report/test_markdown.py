@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from swarmcode.flow import Rejection, Report
+from swarmcode.flow import Rejection, Report, Reproduction
 from swarmcode.report.markdown import LONGEST_LINE, LONGEST_PATCH, code, markdown
 
 HOSTILE = (
@@ -101,7 +101,7 @@ def test_nothing_to_fix_is_one_line_and_the_run(report: Report) -> None:
     """Where all tests pass there is no issue, no cost, and no advice."""
     assert report.baseline is not None
     baseline = replace(report.baseline, failing=(), flaky=frozenset())
-    green = replace(report, baseline=baseline, solved=(), unsolved=(), merge=None)
+    green = replace(report, baseline=baseline, solved=(), unsolved=(), merge=None, green=True)
     assert markdown(green) == (
         "### Nothing to fix: all 210 tests pass.\n\nswarmcode run `r1`, model `repair`, sandbox `bwrap`\n"
     )
@@ -164,3 +164,14 @@ def test_what_hides_in_a_patch_is_left_out_and_that_is_said(report: Report) -> N
 def test_long_lists_are_cut(report: Report) -> None:
     """A hundred tests do not fill the page."""
     assert "\n- `t7`\n- and 92 more\n" in markdown(replace(report, unsolved=tuple(f"t{n}" for n in range(100))))
+
+
+def test_a_test_that_was_written_is_told_of(report: Report, written: Reproduction) -> None:
+    """The proof hangs on it, so a person has to read it; where nothing was fixed it is all that there is."""
+    said = (
+        "Test: `tests/test_new.py` was written in this run, so read it first; "
+        "before the fix it fails, as 2 of 3 do: `KeyError in shop/a.py:total`"
+    )
+    for solved, unsolved in ((report.solved, ()), ((), report.unsolved)):
+        ended = replace(report, solved=solved, unsolved=unsolved, reproduction=written)
+        assert markdown(replace(ended, merge=report.merge if solved else None)).count(said) == 1

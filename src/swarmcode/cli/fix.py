@@ -214,7 +214,8 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
     from swarmcode.plan import Effort
     from swarmcode.sandbox.choose import choose
     from swarmcode.sandbox.pool import Pool
-    from swarmcode.solve import Task, solve
+    from swarmcode.solve import solve
+    from swarmcode.task import Task
 
     started = time.monotonic()
     settings, emit = order.config.settings, watch.emit
@@ -249,11 +250,10 @@ async def run_fix(order: Order, folder: Path, watch: Watch) -> Outcome:
             workers=pool.size,
             seed=settings.swarm.seed,
             sandbox=sandbox.name,
-            reproduce=settings.swarm.reproduce == "auto",
+            if_green="done" if order.if_failing else "write" if settings.swarm.reproduce == "auto" else "refuse",
             known_baseline=ground.recalled.baseline if ground.recalled else None,
             known_reproduction=ground.recalled.reproduction if ground.recalled else None,
             known=ground.recalled.verdicts if ground.recalled else {},
-            if_failing=order.if_failing,
         )
         emit(
             RunStarted(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from swarmcode.flow import Report
-from swarmcode.report.summary import FLAKY, LISTED, changed, costs, headline, proof
+from swarmcode.report.summary import FLAKY, LISTED, changed, costs, fails, headline, proof
 from swarmcode.report.terminal import clean, one_line
 
 LONGEST_PATCH = 40_000
@@ -44,15 +44,26 @@ def _proven(report: Report) -> Iterator[str]:
     if files:
         yield _listed("Changed", files)
     yield f"Proof: {proof(report)}."
+    yield from _written(report)
     if merge.rejected:
         reasons = (f"a patch of subtask {code(each.subtask)}: {code(each.reason)}" for each in merge.rejected)
         yield _listed("Left out", reasons)
     yield from _patch(report, merge.diff)
 
 
+def _written(report: Report) -> Iterator[str]:
+    if (written := report.reproduction) is not None:
+        yield (
+            f"Test: {code(written.path)} was written in this run, so read it first; "
+            f"before the fix it {fails(written)}: {code(written.manner)}"
+        )
+
+
 def _missing(report: Report) -> Iterator[str]:
     if report.fixed:
         return
+    if not report.solved:
+        yield from _written(report)
     if report.unsolved:
         yield _listed("Still failing", map(code, report.unsolved))
     if report.why:

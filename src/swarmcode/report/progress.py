@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from swarmcode import events
 from swarmcode.events import Phase
 from swarmcode.flow import Baseline, Reproduction, Verdict
+from swarmcode.report.summary import fails
 from swarmcode.report.terminal import counted
 
 
@@ -147,8 +148,7 @@ class Progress:
 
 def reproduced_words(written: Reproduction) -> str:
     """What came of writing a test, in a line."""
-    alike = f", as {written.agreeing} of {written.written} do" if written.written > 1 else ""
-    return f"{written.path} was written and fails{alike}: {written.manner}"
+    return f"{written.path} was written and {fails(written)}: {written.manner}"
 
 
 def _nearness(verdict: Verdict) -> tuple[int, int]:

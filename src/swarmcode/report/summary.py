@@ -6,7 +6,7 @@ from io import StringIO
 from unidiff.errors import UnidiffParseError
 from unidiff.patch import PatchSet
 
-from swarmcode.flow import Baseline, Report
+from swarmcode.flow import Baseline, Report, Reproduction
 from swarmcode.report.terminal import counted, one_line
 
 LISTED = 8
@@ -79,10 +79,14 @@ def _unfixed(report: Report) -> Iterator[str]:
 
 def _written(report: Report) -> Iterator[str]:
     """What the whole run hangs on, where the test had to be written: a person should read it."""
-    if (written := report.reproduction) is not None:
-        alike = f", as {written.agreeing} of {written.written} do that were written" if written.written > 1 else ""
-        yield f"  test     {one_line(written.path)} was written in this run: read it first"
-        yield f"           before the fix it fails{alike}: {one_line(written.manner)}"
+    if report.reproduction is not None:
+        yield f"  test     {one_line(report.reproduction.path)} was written in this run: read it first"
+        yield f"           before the fix it {fails(report.reproduction)}: {one_line(report.reproduction.manner)}"
+
+
+def fails(written: Reproduction) -> str:
+    """Whether other tests that were written fail as this one does."""
+    return f"fails, as {written.agreeing} of {written.written} do" if written.written > 1 else "fails"
 
 
 def _next_steps(report: Report) -> Iterator[str]:
