@@ -205,11 +205,13 @@ def test_what_is_no_candidate_is_told_why(tree: Tree, diff: str, reason: str) ->
     assert "\n" not in raised.value.message
 
 
-def test_scope_decides_alone(tree: Tree) -> None:
-    """A subtask that names a test file, or a file that steers tests, may write it."""
+def test_no_scope_lets_tests_be_changed(tree: Tree) -> None:
+    """Nor what steers them, though a subtask names them: a weaker test proves nothing."""
     diff = diff_text("test_price.py", "def test(): pass\n", "def test(): return\n")
-    assert candidate(tree, diff, ("test_price.py",)).changes
-    check_scope(parse(NEW_FILE.format("conftest.py", "100644")), ["conftest.py"])
+    with pytest.raises(DiffError, match="belongs to the tests"):
+        candidate(tree, diff, ("test_price.py",))
+    with pytest.raises(DiffError, match="steers how the tests run"):
+        check_scope(parse(NEW_FILE.format("setup.cfg", "100644")), ["setup.cfg"])
 
 
 @pytest.mark.parametrize(

@@ -356,3 +356,26 @@ def test_one_fix_for_two_subtasks_is_made_once(tmp_path: Path) -> None:
     assert report.fixed
     assert {event.candidate.key for event in stage.told(SubtaskSolved)} == {report.merge.accepted[0].key}  # type: ignore[union-attr]
     assert len(report.merge.accepted) == 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("tests/helper.py", "tests/helper.py, which by its name belongs to the tests"),
+        ("test_a.py", "no code but their own"),
+    ],
+)
+def test_where_only_tests_could_be_changed_nothing_is_tried(tmp_path: Path, path: str, why: str) -> None:
+    """A weaker test is no fix, whatever the model would write."""
+    stage = Stage(tmp_path, {})
+    (tmp_path / "repo" / "tests").mkdir(parents=True)
+    helper = "def half(number):\n    return number / 3\n"
+    test = "def test_half():\n    assert half(6) == 3\n"
+    load = "import sys\n\nsys.path.insert(0, 'tests')\nfrom helper import half\n\n\n"
+    (tmp_path / "repo" / "tests" / "helper.py").write_text(helper)
+    (tmp_path / "repo" / "test_a.py").write_text((load if path != "test_a.py" else helper + "\n\n") + test)
+    report = stage.play(right)
+    assert not report.fixed
+    assert report.why.startswith("the failing tests run ")
+    assert why in report.why
+    assert not report.attempts

@@ -46,7 +46,7 @@ def check_scope(patches: Iterable[FilePatch], writes: Iterable[str]) -> None:
 
 
 def is_test_file(path: str) -> bool:
-    """Whether the file belongs to the tests or steers them: no candidate may touch it unless its subtask names it."""
+    """Whether the file belongs to the tests or steers them: no candidate may touch it, whatever its subtask says."""
     return is_test(path) or steers_tests(path)
 
 
@@ -149,13 +149,12 @@ def overlap(one: Candidate, other: Candidate) -> bool:
 def _check_path(path: str, scope: frozenset[str]) -> None:
     if not is_plain(path):
         raise DiffError(f"{path!r} is no plain path inside the repository, or lies in git's own folder")
-    if path in scope:
-        return
     if is_test(path):
         raise DiffError(f"{path} belongs to the tests")
     if steers_tests(path):
         raise DiffError(f"{path} steers how the tests run")
-    raise DiffError(f"{path} is not among the files that this subtask may write")
+    if path not in scope:
+        raise DiffError(f"{path} is not among the files that this subtask may write")
 
 
 def _current(path: str, changes: Changes, read: Read) -> bytes | None:

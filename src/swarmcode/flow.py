@@ -271,6 +271,8 @@ class Verdict:
     """Tests that passed before and do not now."""
     output: str = ""
     """Tail of the run's output."""
+    complaint: str = ""
+    """Why a run is `broken`, in a line; empty where none is."""
     seconds: float = 0.0
     """Wall time in the sandbox."""
 

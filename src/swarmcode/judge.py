@@ -160,9 +160,11 @@ def _verdict(
 ) -> Verdict:
     still_failing = wanted - turned
     outcome: Outcome = "passed" if turned and not broke and not (whole and still_failing) else "failed"
+    complaint = ""
     for run in runs:
         if run.outcome != "finished":
             outcome = "timeout" if run.outcome == "timeout" else "broken"
+            complaint = run.complaint if outcome == "broken" else ""
     return Verdict(
         key=key,
         outcome=outcome,
@@ -170,5 +172,6 @@ def _verdict(
         still_failing=still_failing,
         broke=broke,
         output=runs[-1].output or runs[-1].complaint,
+        complaint=complaint,
         seconds=sum(run.seconds for run in runs),
     )

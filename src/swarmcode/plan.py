@@ -203,6 +203,8 @@ def _why(subtasks: tuple[Subtask, ...], waves: tuple[int, ...], *, sharp: bool) 
         if len(subtasks) > 1
         else f"{tests} failing test{'s point' if tests > 1 else ' points'} at one place"
     )
+    if not any(subtask.suspects for subtask in subtasks):
+        return f"{split}, nothing that may be changed is suspicious"
     strength = "few lines are suspicious" if sharp else "many lines are suspicious"
     ways: list[str] = []
     for width in waves:

@@ -7,9 +7,10 @@ Goes by names alone, as the test runners do. Not covered: test code in files who
 import re
 from pathlib import PurePosixPath
 
-_TEST_FOLDERS = frozenset({"tests", "__tests__", "spec", "specs", "e2e", "testdata", "fixtures"})
+_TEST_FOLDERS = frozenset({"tests", "__tests__", "testdata", "fixtures"})
+_MAYBE_TEST_FOLDERS = frozenset({"test", "Test", "spec", "specs", "e2e"})
 _TEST_ROOTS = frozenset({"src", "lib", "Lib"})
-"""A folder `test` holds tests at the top or in one of these; elsewhere (`django/test`) it is a library."""
+"""Folders of these names hold tests at the top or in one of these; elsewhere (`django/test`) they are a library."""
 
 _TEST_NAME = re.compile(
     r"""(test_.*|.*_test|tests|conftest)\.pyi?      # Python
@@ -55,7 +56,7 @@ def is_test(path: str) -> bool:
     if _TEST_NAME.fullmatch(name) or not _TEST_FOLDERS.isdisjoint(folders):
         return True
     return any(
-        folder in ("test", "Test") and (place == 0 or folders[place - 1] in _TEST_ROOTS)
+        folder in _MAYBE_TEST_FOLDERS and (place == 0 or folders[place - 1] in _TEST_ROOTS)
         for place, folder in enumerate(folders)
     )
 

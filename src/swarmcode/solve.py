@@ -45,7 +45,7 @@ from swarmcode.flow import (
 )
 from swarmcode.judge import Bench, judge, look, prove, watch
 from swarmcode.ledger import Ledger, joined
-from swarmcode.localise.suspects import suspected, together
+from swarmcode.localise.suspects import out_of_reach, suspected, together
 from swarmcode.merge import merge
 from swarmcode.plan import Evidence, check_proposal, make_plan, plan_schema, route
 from swarmcode.repo import diff_of
@@ -116,6 +116,8 @@ class Story:
             bench = Bench.of(self.boxes, self.task.issue.test, baseline, self.task.limits)
             evidence = await self.localise(tree, baseline)
             plan = await self.plan(tree, baseline, evidence)
+            if not any(subtask.writes for subtask in plan.subtasks):
+                return out_of_reach(baseline, tree)
             until = ends - self.closing(baseline)
             docket = await self.search(tree, bench, plan, until)
             if deeper := self.deeper(plan, docket, evidence):

@@ -186,11 +186,21 @@ def test_nothing_points_anywhere(tree: Tree) -> None:
     assert suspects[0].evidence == ("nothing points anywhere in particular",)
 
 
-def test_tests_are_suspects_where_there_is_nothing_else(tmp_path: Path) -> None:
-    """A repository of tests alone still has suspects."""
-    tree = made(tmp_path, {"test_a.py": "def test_a():\n    assert 1 == 2\n"})
-    frames = (Frame(path="test_a.py", line=2, function="test_a"),)
-    assert places(rank("", baseline(failing={"test_a.py::test_a": frames}), tree))[0] == "test_a.py:2"
+def test_tests_are_never_suspects(tmp_path: Path) -> None:
+    """Nor what steers them, though the test runs nothing else: to change a test is no way to pass it."""
+    tree = made(tmp_path, {"test_a.py": "def test_a():\n    assert 1 == 2\n", "conftest.py": "x = 1\n"})
+    frames = (Frame(path="test_a.py", line=2, function="test_a"), Frame(path="conftest.py", line=1, function="x"))
+    assert rank("test_a is wrong in test_a.py:2", baseline(failing={"test_a.py::test_a": frames}), tree) == ()
+
+
+@pytest.mark.parametrize(("path", "head"), [("vendor/gen.py", ""), ("_version.py", ""), ("gen.py", "# DO NOT EDIT\n")])
+def test_what_others_wrote_is_suspected_where_nothing_else_runs(tmp_path: Path, path: str, head: str) -> None:
+    """Vendored or generated, it is what the failing test runs."""
+    tree = made(tmp_path, {path: head + "def f():\n    return 1\n", "test_a.py": "def test_a():\n    assert f()\n"})
+    line = head.count("\n") + 2
+    frames = (Frame(path="test_a.py", line=2, function="test_a"), Frame(path=path, line=line, function="f"))
+    suspects = rank("", baseline(failing={"test_a.py::test_a": frames}), tree)
+    assert {suspect.path for suspect in suspects} == {path}
 
 
 def test_generated_files_are_no_suspects(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from swarmcode.flow import Merge, Report, Reproduction
+from swarmcode.flow import Merge, Report, Reproduction, Verdict
 from swarmcode.report.summary import changed, headline, summary
 
 
@@ -132,3 +132,25 @@ def test_where_nothing_fails_there_is_no_fix_but_advice(report: Report) -> None:
     text = "\n".join(summary(passing))
     assert "add a test that fails because of the fault" in text
     assert "--resume" not in text
+
+
+def test_what_kept_the_tests_from_deciding_is_told(report: Report) -> None:
+    """A right fix may be among candidates that could not be judged: the most frequent reasons come first."""
+    said = ["`pytest && lint` ended with 1", "`pytest && lint` ended with 1", "out of memory", "rare"]
+    verdicts = {str(n): Verdict(key=str(n), outcome="broken", complaint=each) for n, each in enumerate(said)}
+    lines = [line for line in summary(replace(unfixed(report), verdicts=verdicts)) if "could not be judged" in line]
+    assert lines == [
+        "  next     2 candidates could not be judged: `pytest && lint` ended with 1",
+        "  next     1 candidate could not be judged: out of memory",
+    ]
+
+
+def test_advice_fits_how_far_the_run_came(report: Report) -> None:
+    """Before the tests had been run no model is at fault; where nothing was tried there is nothing to go on with."""
+    early = "\n".join(summary(replace(unfixed(report), baseline=None, unsolved=(), attempts=(), verdicts={})))
+    assert "the tests alone took that long" in early
+    assert "--model" not in early
+    assert "--resume" not in early
+    untried = "\n".join(summary(replace(unfixed(report), attempts=(), verdicts={}, why="no code but their own")))
+    assert "why      no code but their own" in untried
+    assert "next" not in untried

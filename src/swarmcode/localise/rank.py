@@ -1,9 +1,9 @@
 """Fuses what points at the fault (stack traces, coverage, the issue's places and words) into ranked lines.
 
 Each signal gives a line 0..1; the score is their mean, weighted by `WEIGHTS`, over the signals that there are. Any of
-them may be missing: without coverage or in another language the others carry on. Tests, vendored and generated files
-are no suspects, unless there is nothing else; lines without code never are. Only files that a signal points at are
-parsed.
+them may be missing: without coverage or in another language the others carry on. Vendored and generated files are no
+suspects, unless there is nothing else; tests, what steers them, and lines without code never are, as to change a test
+is no way to pass it. Only files that a signal points at are parsed.
 """
 
 import heapq
@@ -21,7 +21,7 @@ from swarmcode.localise.spectrum import Spectrum, Suspicion
 from swarmcode.localise.symbols import innermost, lines, outline, rows, shares
 from swarmcode.localise.text import Document, coarse, match, terms
 from swarmcode.localise.traceback import Files, mentions
-from swarmcode.roles import is_generated, is_test, is_vendored
+from swarmcode.roles import is_generated, is_test, is_vendored, steers_tests
 from swarmcode.syntax import language_of
 from swarmcode.tree import Tree
 
@@ -117,7 +117,8 @@ class Localiser:
         """As the function `rank`."""
         failing = tuple(self._baseline.failing if tests is None else tests)
         own = {path for path in self._tree.files if self._is_own(path)}
-        return self._ranked(failing, own, limit, own=True) or self._ranked(failing, self._tree.files, limit, own=False)
+        code = {path for path in self._tree.files if not (is_test(path) or steers_tests(path))}
+        return self._ranked(failing, own, limit, own=True) or self._ranked(failing, code, limit, own=False)
 
     def _ranked(
         self, failing: Sequence[str], allowed: Collection[str], limit: int, *, own: bool

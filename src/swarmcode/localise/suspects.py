@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from swarmcode.diff import is_test_file
 from swarmcode.flow import Baseline, Suspect
 from swarmcode.localise.rank import Localiser
 from swarmcode.tree import Tree
@@ -37,3 +38,16 @@ def together(suspects: Iterable[Sequence[Suspect]]) -> tuple[Suspect, ...]:
         for place, suspect in highest.items()
     ]
     return tuple(sorted(found, key=lambda suspect: -suspect.score))
+
+
+def out_of_reach(baseline: Baseline, tree: Tree) -> str:
+    """Why nothing is suspected: what the failing tests run, if not themselves, may not be changed."""
+    own = {test.split("::", 1)[0] for test in baseline.failing}
+    ran = sorted({path for test in baseline.failing for path in baseline.covered.get(test, {})} - own)
+    ignored = [path for path in ran if path not in tree.files]
+    helpers = [path for path in ran if path in tree.files and is_test_file(path)]
+    if ignored:
+        return f"the failing tests run {ignored[0]}, which git ignores, so that no patch can change it"
+    if helpers:
+        return f"the failing tests run {helpers[0]}, which by its name belongs to the tests, and those are not changed"
+    return "the failing tests run no code but their own, and tests are not changed"

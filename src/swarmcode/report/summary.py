@@ -1,5 +1,6 @@
 """The end of a run, for a person: what was fixed and how that is proven, what was not and what to try, what it cost."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import StringIO
 
@@ -11,6 +12,8 @@ from swarmcode.report.terminal import counted, one_line
 
 LISTED = 8
 """Most tests, or files, that are named one by one."""
+COMPLAINTS = 2
+"""Most reasons that are told why candidates could not be judged, the most frequent first."""
 FLAKY = "failed, then passed with nothing changed; not counted"
 """What is said of flaky tests."""
 
@@ -90,14 +93,24 @@ def fails(written: Reproduction) -> str:
 
 
 def _next_steps(report: Report) -> Iterator[str]:
-    if report.baseline is not None and not report.unsolved:
+    if report.baseline is None:
+        yield "the tests alone took that long: give them more time (--timeout), or choose fewer (--test)"
+    elif not report.unsolved:
         yield "add a test that fails because of the fault, or try a larger model (--model PATH)"
-        return
-    if not report.verdicts:
-        yield "nothing that could be tried was proposed: try a larger model (--model PATH)"
-    else:
-        yield "try more time (--timeout), another --seed, or a larger model (--model PATH)"
-    yield f"go on with the verdicts of this run: swarmcode fix ISSUE --resume {report.run}"
+    elif report.attempts:
+        yield from _unjudged(report)
+        if report.verdicts:
+            yield "try more time (--timeout), another --seed, or a larger model (--model PATH)"
+        else:
+            yield "nothing that could be tried was proposed: try a larger model (--model PATH)"
+        yield f"go on with the verdicts of this run: swarmcode fix ISSUE --resume {report.run}"
+
+
+def _unjudged(report: Report) -> Iterator[str]:
+    """What kept the tests from deciding: a right fix may be among these."""
+    complaints = Counter(one_line(each.complaint) for each in report.verdicts.values() if each.complaint)
+    for complaint, number in complaints.most_common(COMPLAINTS):
+        yield f"{counted(number, 'candidate')} could not be judged: {complaint}"
 
 
 def proof(report: Report) -> str:
