@@ -87,9 +87,9 @@ def test_limits_are_those_of_a_box() -> None:
     [
         ("mode", "fast", "one of auto, instant, thinking, agent, swarm"),
         ("sandbox", "chroot", "one of auto, docker, bwrap, process"),
-        ("agents", "0", "a whole number from 1 to 256"),
-        ("agents", "many", "a whole number from 1 to 256"),
-        ("agents", "9" * 5000, "a whole number from 1 to 256"),
+        ("agents", "0", "a whole number from 1 to 255"),
+        ("agents", "many", "a whole number from 1 to 255"),
+        ("agents", "9" * 5000, "a whole number from 1 to 255"),
         ("timeout", "-1", "a number from 1 to 604800"),
         ("timeout", "nan", "a number from 1 to 604800"),
         ("seed", "1.5", "a whole number from 0 to 4294967295"),

@@ -53,7 +53,7 @@ class Warm:
         """Starts a copy in `folder`, its output going to the descriptor `output`."""
         rights = array.array("i", [output])
         try:
-            self._link.sendmsg([folder.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+            self._link.sendmsg([os.fsencode(folder)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
         except OSError:
             pass  # it is gone, which is about to be noticed
 

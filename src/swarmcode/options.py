@@ -71,7 +71,7 @@ class SwarmSettings:
     """How much is tried."""
 
     mode: ModeChoice = setting("mode", "auto", "how a fix is searched", choice("auto", *get_args(Mode)))  # noqa: RUF009
-    agents: int = setting("agents", 100, "agents at once, at most", whole(1, 256))
+    agents: int = setting("agents", 100, "agents at once, at most", whole(1, 255))
     timeout: float = setting("timeout", 600.0, "seconds that the whole run may take", number(1, 604_800))
     seed: int = setting("seed", 0, "seed of all sampling", whole(0, 2**32 - 1))
     reproduce: ReproduceChoice = setting(  # noqa: RUF009

@@ -84,6 +84,20 @@ def test_no_network(bench: Bench) -> None:
     assert result.output == "['lo']\n"
 
 
+def test_a_box_knows_itself(bench: Bench) -> None:
+    """Its user, its group and `localhost` are names that resolve, so that tests of servers and of files find them."""
+    result = bench.python(
+        """
+        import getpass, grp, os, pwd, socket
+        print(pwd.getpwuid(os.getuid()).pw_name == getpass.getuser(), grp.getgrgid(os.getgid()).gr_name != "")
+        with socket.create_server(("localhost", 0)) as server:
+            socket.create_connection(("localhost", server.getsockname()[1]), timeout=5).close()
+        print("served")
+        """
+    )
+    assert result.output == "True True\nserved\n"
+
+
 def test_sockets_of_the_host_are_not_there(bench: Bench) -> None:
     """No socket of an engine, a bus or an agent is visible."""
     result = bench.python(

@@ -1,6 +1,7 @@
 """How the suite stands before anything is changed, measured with real runs."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -131,7 +132,16 @@ def test_a_suite_that_does_not_end(baseline) -> None:
     """A suite that outlasts its limit is an error of its own."""
     with pytest.raises(SuiteError, match=r"the tests did not end: no end after 0\.3 s") as caught:
         baseline(("sleep", "60"), seconds=0.3)
+    assert "SWARMCODE_LIMITS_SECONDS" in caught.value.hint
     assert "--timeout" in caught.value.hint
+
+
+def test_a_command_that_hides_its_tests(project, baseline) -> None:
+    """Its Python ignores the path by which the report is had: that is said, and not that the tests are broken."""
+    project.put("tests/test_1.py", "def test_a(): pass\n")
+    with pytest.raises(SuiteError, match="does not see what is to report its tests") as caught:
+        baseline((sys.executable, "-I", "-m", "pytest"))
+    assert "PYTHONPATH=src:$PYTHONPATH" in caught.value.hint
 
 
 def test_a_command_that_is_not_pytest(project, baseline) -> None:

@@ -207,6 +207,26 @@ def test_what_the_command_finds_in_its_environment(project) -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [
+        ("sh", "-c", "PYTHONPATH=src {python} -m pytest"),
+        ("sh", "-c", "cd . && PYTHONPATH='src:/nowhere' {python} -m pytest -q"),
+        ("sh", "-c", 'export PYTHONPATH="$PWD/src"; {python} -m pytest'),
+        ("sh", "-c", "(env A=1 PYTHONPATH=src {python} -m pytest)"),
+        ("env", "PYTHONPATH=src", "{python}", "-m", "pytest"),
+        ("sh", "-c", "MYPYTHONPATH=x PYTHONPATH= PYTHONPATH=src:$PYTHONPATH {python} -m pytest"),
+    ],
+)
+def test_a_command_may_set_its_own_path(project, command: tuple[str, ...]) -> None:
+    """As it does where the project's code lies in a folder of its own: tests still count one by one."""
+    project.put("src/shop.py", "def total(): return 3\n")
+    project.put("tests/test_1.py", "import shop\ndef test_a(): assert shop.total() == 3\ndef test_b(): assert 0\n")
+    run = project.run(command=tuple(word.format(python=sys.executable) for word in command))
+    assert run.outcome == "finished", run.complaint
+    assert (run.passing, run.failing) == ({"tests/test_1.py::test_a"}, {"tests/test_1.py::test_b"})
+
+
+@pytest.mark.parametrize(
     ("output", "words"),
     [
         ("", "it printed nothing"),

@@ -93,6 +93,20 @@ def test_each_run_sees_its_own_tree(tmp_path: Path, kind: str) -> None:
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("kind", [pytest.param("bwrap", marks=pytest.mark.bwrap), "process"])
+def test_a_folder_may_have_any_name(tmp_path: Path, kind: str) -> None:
+    """Also one that is no UTF-8; but for Docker, whose interface is JSON, and which says so."""
+
+    async def story() -> None:
+        folder = tmp_path / os.fsdecode(b"caf\xe9")
+        async with shop(kind, folder) as project:
+            assert await project.waits()
+            run = await project.run(RIGHT)
+            assert (run.outcome, len(run.passing)) == ("finished", 2), run.complaint
+
+    asyncio.run(story())
+
+
 ATTACKS = {
     "kills it": "os.kill(parent, 9)",
     "stops it": "os.kill(parent, 19)",

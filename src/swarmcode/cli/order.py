@@ -13,6 +13,7 @@ from swarmcode.events import Emit, Phase, PhaseEnded, PhaseStarted, Warned
 from swarmcode.flow import Issue
 from swarmcode.issue import IssueText
 from swarmcode.journal import Recall
+from swarmcode.options import Settings
 from swarmcode.repo import Snapshot, take
 from swarmcode.sandbox.protocol import Base, Limits, Toolchain
 from swarmcode.suite.detect import detect
@@ -71,9 +72,15 @@ async def prepare(order: Order, folder: Path, emit: Emit) -> Ground:
         snapshot=snapshot,
         base=Base(root=snapshot.root, home=order.repo),
         toolchain=toolchain,
-        limits=Limits(**asdict(settings.sandbox.limits)),
+        limits=_limits(order.config.settings),
         recalled=_fitting(order, issue, emit),
     )
+
+
+def _limits(settings: Settings) -> Limits:
+    """Of one run of the tests. It gets no more than half of the whole time: else none would be left for a fix."""
+    limits = Limits(**asdict(settings.sandbox.limits))
+    return replace(limits, seconds=min(limits.seconds, settings.swarm.timeout / 2))
 
 
 def _toolchain(repo: Path, argv: tuple[str, ...], image: str) -> tuple[Toolchain, tuple[str, ...]]:

@@ -194,7 +194,8 @@ class SupervisedBox:
         if reply.header.get("errno") == errno.ENOSPC:
             raise SandboxUnavailable(
                 f"{self._layout.home} does not fit into a box of {self._limits.disk_mb} MB",
-                "Give boxes more disk, or keep large files out of the tree.",
+                "Give boxes more (SWARMCODE_LIMITS_DISK_MB, and as much of SWARMCODE_LIMITS_MEMORY_MB), "
+                "or keep large files out of the tree.",
             )
         raise SandboxUnavailable(f"a box cannot be filled from {self._layout.home}: {reply.header['broken']}")
 

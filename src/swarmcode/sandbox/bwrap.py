@@ -96,7 +96,7 @@ class BwrapSandbox:
 
     async def _launch(self, made: Plan, uid: int | None) -> Line:
         ids = (os.geteuid(), os.getegid()) if uid is None else (uid, uid)
-        tables = {"/etc/passwd": host.passwd(*ids), "/etc/group": host.group(ids[1])}
+        tables = {"/etc/passwd": host.passwd(*ids), "/etc/group": host.group(ids[1]), "/etc/hosts": host.hosts()}
         files = {place: _memory_file(content) for place, content in tables.items()}
         try:
             return await acquire(child([self._program, *_arguments(made, files, uid)], files.values()), _end)
@@ -141,7 +141,7 @@ def _arguments(made: Plan, files: Mapping[str, int], uid: int | None) -> Iterato
     steps += [(mount.target, ("--ro-bind", str(mount.source), mount.target)) for mount in made.mounts]
     steps += [(place, _tmpfs(place, size)) for place, size in made.sizes.items()]
     steps += [(place, ("--symlink", target, place)) for place, target in made.links.items()]
-    steps += [(place, ("--ro-bind-data", str(fd), place)) for place, fd in files.items()]
+    steps += [(place, ("--perms", "0644", "--ro-bind-data", str(fd), place)) for place, fd in files.items()]
     # Made by themselves, the folders on the way would be closed to the box's user.
     ways = {str(way) for place, _ in steps for way in Path(place).parents} - {"/", "/dev"}
     steps += [(way, ("--perms", "0755", "--dir", way)) for way in ways - {place for place, _ in steps}]

@@ -136,6 +136,11 @@ def group(gid: int) -> str:
     return f"root:x:0:\nswarmcode:x:{gid}:\n"
 
 
+def hosts() -> str:
+    """Machines that a box knows: itself."""
+    return "127.0.0.1 localhost box\n::1 localhost\n"
+
+
 def _tables() -> Iterator[Mount]:
     for pattern in TABLES:
         for path in sorted(Path("/etc").glob(pattern)):

@@ -16,7 +16,7 @@ from swarmcode.sandbox.stacked import Boxes
 from swarmcode.suite.ask import Ask
 from swarmcode.suite.detect import command_name
 from swarmcode.suite.probe import Spectrum
-from swarmcode.suite.run import Traced, run_suite, trace_suite
+from swarmcode.suite.run import HIDDEN_PROBE, OUT_OF_MEMORY, Traced, run_suite, trace_suite
 
 _SLOWDOWN = 4.0  # what a traced second costs, for choosing how many tests to trace
 _PER_TEST = 0.005  # seconds a test costs beside its own
@@ -49,13 +49,11 @@ def _insist_on_tests(run: SuiteRun, command: tuple[str, ...]) -> None:
     if run.outcome == "timeout":
         raise SuiteError(
             f"the tests did not end: {run.complaint}",
-            "Give them more time with --timeout, or choose fewer with --test.",
+            "Give a run of them more time, SWARMCODE_LIMITS_SECONDS and twice as much with --timeout, "
+            "or choose fewer tests with --test.",
         )
     if run.outcome == "broken":
-        raise SuiteError(
-            f"the tests cannot be run: {run.complaint}",
-            f"Make `{name}` work in the repository first, or name another command with --test.",
-        )
+        raise SuiteError(f"the tests cannot be run: {run.complaint}", _remedy(run, name))
     if not run.tests:
         raise SuiteError(f"`{name}` finds no tests", "Name a command that does with --test.")
     if all(test.outcome == "error" and "::" not in test.id for test in run.tests.values()):
@@ -63,6 +61,14 @@ def _insist_on_tests(run: SuiteRun, command: tuple[str, ...]) -> None:
             f"no test can be collected: {run.complaint}",
             "Install what the tests import where the test command finds it, or name another command with --test.",
         )
+
+
+def _remedy(run: SuiteRun, name: str) -> str:
+    if run.complaint.startswith(OUT_OF_MEMORY):
+        return "Give a box more, SWARMCODE_LIMITS_MEMORY_MB, or choose fewer tests with --test."
+    if run.complaint.endswith(HIDDEN_PROBE):
+        return "Let it see PYTHONPATH: no -I and no -E, and where the command sets it, PYTHONPATH=src:$PYTHONPATH."
+    return f"Make `{name}` work in the repository first, or name another command with --test."
 
 
 async def _without_report(boxes: Boxes, command: tuple[str, ...], limits: Limits, run: SuiteRun) -> Baseline:

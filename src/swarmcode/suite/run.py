@@ -7,6 +7,7 @@ and asks that never speak of pytest or of its tests, so that losing the report d
 """
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -16,7 +17,7 @@ from swarmcode.sandbox.protocol import Box, Command, CommandResult, Limits
 from swarmcode.suite import probe
 from swarmcode.suite.ask import Ask
 from swarmcode.suite.detect import command_name
-from swarmcode.suite.probe import Reading, Request, Spectrum
+from swarmcode.suite.probe import PLUGIN, Reading, Request, Spectrum
 
 _REQUEST = "request.json"
 _REPORT = "report.jsonl"
@@ -37,6 +38,7 @@ _ENV = {
     "NO_COLOR": "1",
     "PY_COLORS": "0",
 }
+_OWN_PATH = re.compile(r"""(?<![\w$])PYTHONPATH=(?:"[^"]*"|'[^']*'|[^\s;&|<>()"'])*""")
 _LAST_WORDS = (
     r"^E\s{2,}(\S.*)",
     r"^INTERNALERROR> (\S.*)",
@@ -44,6 +46,9 @@ _LAST_WORDS = (
     r"^(\S*(?:Error|Exception): .*)",
     r"(\S.*)",
 )
+OUT_OF_MEMORY = "out of memory"
+HIDDEN_PROBE = "its Python does not see what is to report its tests"
+"""How complaints begin, or end, that have a remedy of their own."""
 _MESSAGE_CHARS = 2000
 _HANGING = 1 / 3  # of the run's time: a test that takes longer fails, so that one endless loop does not hide the others
 
@@ -99,11 +104,16 @@ async def _run(
 
 def _command(command: tuple[str, ...], limits: Limits, *, warm: bool) -> Command:
     return Command(
-        argv=("sh", "-c", _WITH_PROBE, "sh", str(probe.folder()), *command),
+        argv=("sh", "-c", _WITH_PROBE, "sh", str(probe.folder()), *map(_seeing, command)),
         env={**_ENV, "SWARMCODE_PROBE": f"{{scratch}}/{_REQUEST}"},
         limits=limits,
         warm=warm,
     )
+
+
+def _seeing(word: str) -> str:
+    """A word of the command, or a script in it, with the probe behind each PYTHONPATH that it sets."""
+    return _OWN_PATH.sub(lambda found: f"{found[0]}:{shlex.quote(str(probe.folder()))}", word)
 
 
 def _is_pytest(command: tuple[str, ...]) -> bool:
@@ -118,12 +128,14 @@ def _decide(command: tuple[str, ...], ask: Ask, result: CommandResult, reading: 
     if result.killed == "timeout":
         return _ended("timeout", result, f"no end after {limits.seconds:g} s{where}", reading.tests)
     if result.killed == "memory":
-        return _ended("broken", result, f"out of memory ({limits.memory_mb} MB){where}")
+        return _ended("broken", result, f"{OUT_OF_MEMORY} ({limits.memory_mb} MB){where}")
     if result.exit_code in (126, 127):
         return _ended("broken", result, f"`{name}` cannot be started: {last_words(result.output)}")
     if not reading.opened:
         if ask.ids or any("pytest" in word or "py.test" in word for word in command):
             said = f"`{name}` ended with {result.exit_code} and no report: {last_words(result.output)}"
+            if f"No module named '{PLUGIN}'" in result.output:
+                said = f"`{name}` ended with {result.exit_code}: {HIDDEN_PROBE}"
             return _ended("broken", result, said)
         return _pseudo(command, result, limits)
     if reading.flaw:
@@ -150,7 +162,7 @@ def _pseudo(command: tuple[str, ...], result: CommandResult, limits: Limits) -> 
     if result.killed == "timeout":
         return _ended("timeout", result, f"no end after {limits.seconds:g} s")
     if result.killed == "memory":
-        return _ended("broken", result, f"out of memory ({limits.memory_mb} MB)")
+        return _ended("broken", result, f"{OUT_OF_MEMORY} ({limits.memory_mb} MB)")
     if result.exit_code is None or result.exit_code in (126, 127):
         return _ended("broken", result, f"`{name}` cannot be started: {last_words(result.output)}")
     test = TestResult(
