@@ -7,6 +7,7 @@ import pytest
 from swarmcode.agent.reproducer import LARGEST, TURNS, ReproducerAgent, Scene, written
 from swarmcode.agent.witness import Unfit, Witness
 from swarmcode.diff import apply, parse
+from swarmcode.engine.protocol import Completion
 from swarmcode.engine.scripted import CHAT, ScriptedEngine
 from swarmcode.flow import Attempt, Changes, Subtask
 
@@ -113,6 +114,15 @@ def test_an_answer_that_was_cut_ends_it() -> None:
     """Half a file is none."""
     engine = ScriptedEngine(["x" * (CHAT.sampling.max_tokens + 1)])
     assert attempt(engine, Court()).ending == "limit"
+
+
+def test_an_answer_that_goes_in_circles_ends_it() -> None:
+    """The engine is told to end such answers, and the attempt says what happened."""
+    circle = Completion(text="x" * 9, tokens=(120,) * 9, logprobs=(-0.1,) * 9, finish="circles")
+    engine = ScriptedEngine([circle])
+    ended = attempt(engine, Court())
+    assert (ended.ending, ended.note) == ("limit", "the answer went in circles")
+    assert not engine.requests[0].circling
 
 
 def test_samples_differ_by_seed_and_the_first_is_the_likeliest() -> None:

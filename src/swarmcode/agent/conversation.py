@@ -70,6 +70,7 @@ class Conversation:
             sampling=replace(self._sampling, max_tokens=room),
             seeds=(self._seed + self.steps,),
             stop=() if self._engine.profile.dialect else (IN_WORDS,),
+            circling=False,
         )
         (completion,) = await self._engine.complete(request)
         self.steps += 1
@@ -82,7 +83,7 @@ class Conversation:
         self._calls = next_index(turn, self._calls)
         self._messages.append(turn.message())
         score = sum(completion.logprobs) / max(1, len(completion.logprobs))
-        return Reply(turn=turn, cut=completion.finish == "length", score=score)
+        return Reply(turn=turn, cut=completion.finish != "stop", score=score)
 
     def go_on(self, messages: Sequence[Message]) -> None:
         """Results of the turn's calls, or what a person says to it. Raises `ModelError`."""

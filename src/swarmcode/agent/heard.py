@@ -3,12 +3,15 @@
 An engine's text leaves control tokens out, and such are the ends of many models' thoughts and the channels of gpt-oss.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from swarmcode.dialect.prompt import Speech
 from swarmcode.dialect.reading import said
 from swarmcode.dialect.spelling import Speller
-from swarmcode.engine.protocol import Completion, Engine, Segment
+from swarmcode.engine.protocol import Completion, Engine, Finish, Segment
+
+CUT: Mapping[Finish, str] = {"length": "the answer was cut at its limit", "circles": "the answer went in circles"}
+"""What is said of an answer that did not come to its end."""
 
 
 def text(engine: Engine, speech: Speech, completion: Completion) -> str:

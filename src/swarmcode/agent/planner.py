@@ -59,6 +59,7 @@ async def propose(
         sampling=replace(profile.sampling, temperature=0.0, max_tokens=2048),
         seeds=(seed,),
         schema=schema,
+        circling=False,
     )
     (completion,) = await engine.complete(request)
     return Proposal(answer=heard.answer(engine, speech, completion, prompt).strip(), usage=completion.usage)

@@ -74,8 +74,8 @@ class ReproducerAgent:
         for turn in range(1, TURNS + 1):
             completion = await self._answer(prompt, assignment)
             done = replace(done, steps=turn, usage=done.usage + completion.usage)
-            if completion.finish == "length":
-                return replace(done, ending="limit", note="the answer was cut at its limit")
+            if completion.finish != "stop":
+                return replace(done, ending="limit", note=heard.CUT[completion.finish])
             answer = heard.answer(self._engine, speech, completion, prompt)
             try:
                 text = written(answer, self._scene.path)
@@ -99,6 +99,7 @@ class ReproducerAgent:
             prompt=prompt,
             sampling=sampling if assignment.sample else replace(sampling, temperature=0.0),
             seeds=(assignment.seed,),
+            circling=False,
         )
         (completion,) = await self._engine.complete(request)
         return completion

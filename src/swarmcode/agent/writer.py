@@ -74,8 +74,8 @@ class WriterAgent:
         for turn in range(1, TURNS + 1):
             completion = await self._answer(prompt, assignment)
             usage += completion.usage
-            if completion.finish == "length":
-                return _ended(assignment, "limit", turn, usage, note="the answer was cut at its limit")
+            if completion.finish != "stop":
+                return _ended(assignment, "limit", turn, usage, note=heard.CUT[completion.finish])
             answer = heard.answer(self._engine, speech, completion, prompt)
             try:
                 new = blocks.changes(blocks.parse(answer), self._tree, assignment.subtask.writes)
@@ -102,6 +102,7 @@ class WriterAgent:
             # The most probable thoughts go in circles: publishers warn against them.
             sampling=sampling if assignment.sample or self._thinking else replace(sampling, temperature=0.0),
             seeds=(assignment.seed,),
+            circling=False,
         )
         (completion,) = await self._engine.complete(request)
         return completion

@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from swarmcode.engine.circles import in_circles
 from swarmcode.engine.penalties import Penalties
 from swarmcode.engine.protocol import Completion, Constraint, Finish, Likeliest, Request, Sampling
 from swarmcode.engine.sampling import WORD, Pick, start
 from swarmcode.flow import Usage
+
+LOOK = 32
+"""Tokens after which it is seen again whether an answer goes in circles."""
 
 
 @dataclass(eq=False, slots=True)
@@ -44,6 +48,8 @@ class Answer:
     """Whether a token of it is drawn by temperature, top-p and min-p alone, and nothing else is told of it."""
     free: bool = field(init=False)
     """Whether how a token is drawn does not depend on those before it."""
+    _watched: bool = field(init=False)
+    """Whether it is to end where it goes in circles."""
     _penalties: Penalties | None = field(init=False)
     _sampling: Sampling = field(init=False)
     _top: int = field(init=False)
@@ -54,6 +60,7 @@ class Answer:
 
     def __post_init__(self) -> None:
         self._sampling, self._top = self.request.sampling, self.request.top
+        self._watched = not self.request.circling
         self._penalties = Penalties(self._sampling, self.prompt) if self._sampling.penalised else None
         self.free = not (self.constraints or self._penalties)
         self.plain = self.free and not (self._top or self._sampling.top_k)
@@ -100,10 +107,13 @@ class Answer:
             self.finish = "stop"
         elif len(self.tokens) >= self._sampling.max_tokens:
             self.finish = "length"
+        elif self._watched and len(self.tokens) % LOOK == 0 and in_circles(self.tokens):
+            self.finish = "circles"
 
     def take_all(self, tokens: list[int], logprobs: list[float]) -> int:
-        """Goes on by tokens of which the last alone can end it, unless a stop string does. How many it has taken."""
-        if not self._stops:
+        """Goes on by tokens of which the last alone can end it, unless a stop string or a circle does. How many it has
+        taken."""
+        if not (self._stops or self._watched):
             self.logprobs += logprobs[:-1]
             self.tokens += tokens[:-1]
             self.take(tokens[-1], logprobs[-1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from swarmcode.flow import Usage
 
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "circles"]
 Likeliest = tuple[tuple[int, float], ...]
 """Tokens with their natural log-probabilities, the likeliest first, of equals the smaller token first."""
 
@@ -86,6 +86,8 @@ class Request:
     """How many of the likeliest next tokens are reported for each generated token."""
     names: Mapping[int, str] = field(default_factory=dict)
     """Control tokens that the text spells out; it has none of the others."""
+    circling: bool = True
+    """Whether an answer may go in circles; else it is ended where it does, by an engine that sees its tokens."""
     priority: float = 0.0
     """Higher runs first when seats are scarce."""
 
