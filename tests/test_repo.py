@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from swarmcode import diff as pure
 from swarmcode import worktree
+from swarmcode.branch import make_branch
 from swarmcode.errors import DiffError, StateError, UsageError
-from swarmcode.repo import Snapshot, apply_diff, branch, combine, diff_of, take, write
+from swarmcode.repo import Snapshot, apply_diff, combine, diff_of, take, write
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -265,7 +266,7 @@ def test_unwritable_places_are_state_errors(nobodys: Path) -> None:
     with pytest.raises(StateError, match=r"cannot be written: .*permission denied"):
         write(folder, taken, {"a.py": b"b\n"})
     with pytest.raises(StateError, match="cannot be made"):
-        branch(folder, taken, "fix", diff_of(taken, {"a.py": b"b\n"}), "Fix")
+        make_branch(folder, taken, "fix", diff_of(taken, {"a.py": b"b\n"}), "Fix")
     assert every_byte(folder) == before
     for place in closed:
         place.chmod(0o755)
@@ -360,7 +361,7 @@ def test_linked_work_tree(project: Path, tmp_path: Path) -> None:
     fill(tmp_path / "side", {"new.py": "x\n", "x.log": ""})
     taken = take(tmp_path / "side", tmp_path / "run")
     assert taken.files == (".gitignore", "a.py", "new.py", "pkg/b.py", "run.sh")
-    branch(tmp_path / "side", taken, "fix", pure.diff_text("a.py", "one\ntwo\nthree\n", "1\ntwo\nthree\n"), "Fix")
+    make_branch(tmp_path / "side", taken, "fix", pure.diff_text("a.py", "one\ntwo\nthree\n", "1\ntwo\nthree\n"), "Fix")
     assert git(project, "show", "fix:a.py") == "1\ntwo\nthree\n"
 
 
@@ -403,7 +404,7 @@ def test_programs_of_the_repository_do_not_run(project: Path, tmp_path: Path) ->
     diff = diff_of(taken, {"c.py": b"$Id$\r\nmore\r\n"})
     assert "+more\r\n" in diff
     assert apply_diff(taken, diff) == {"c.py": b"$Id$\r\nmore\r\n"}
-    branch(project, taken, "fix", pure.diff_text("a.py", "one\ntwo\nthree\n", "1\ntwo\nthree\n"), "Fix")
+    make_branch(project, taken, "fix", pure.diff_text("a.py", "one\ntwo\nthree\n", "1\ntwo\nthree\n"), "Fix")
     assert not trap.exists()
 
 
@@ -418,7 +419,7 @@ def test_surrounding_git_variables_decide_nothing(
     taken = take(project, tmp_path / "run")
     assert (taken.tree, taken.files) == (expected.tree, expected.files)
     assert diff_of(taken, {"a.py": b"x\n"})
-    branch(project, taken, "fix", pure.diff_text("pkg/b.py", "b = 1\n", "b = 2\n"), "Fix")
+    make_branch(project, taken, "fix", pure.diff_text("pkg/b.py", "b = 1\n", "b = 2\n"), "Fix")
 
 
 def test_unreadable_index_costs_only_the_tracking(project: Path, tmp_path: Path) -> None:
@@ -438,7 +439,7 @@ def test_sha256_repository(tmp_path: Path) -> None:
     git(folder, "commit", "-q", "-m", "x")
     taken = take(folder, tmp_path / "run")
     assert taken.files == ("a.py",)
-    branch(folder, taken, "fix", diff_of(taken, {"a.py": b"b\n"}), "Fix")
+    make_branch(folder, taken, "fix", diff_of(taken, {"a.py": b"b\n"}), "Fix")
     assert git(folder, "show", "fix:a.py") == "b\n"
 
 
@@ -598,90 +599,3 @@ def test_write_is_all_or_nothing(project: Path, snapshot: Snapshot, broken: dict
     assert stat.S_IMODE((project / "a.py").stat().st_mode) == 0o640
     assert stat.S_IMODE((project / "run.sh").stat().st_mode) == 0o755
     assert not (project / "new").exists()
-
-
-def test_branch_adds_one_commit_and_touches_nothing_else(project: Path, tmp_path: Path) -> None:
-    """The branch is HEAD and the fix; work tree, index and HEAD stay as they are, uncommitted work included."""
-    fill(project, {"pkg/b.py": "b = 7\n", "new.py": "x\n"})
-    git(project, "add", "new.py")
-    taken = take(project, tmp_path / "run")
-    status, head, index = (
-        git(project, "status", "--short"),
-        git(project, "rev-parse", "HEAD"),
-        (project / ".git/index").read_bytes(),
-    )
-    commit = branch(project, taken, "swarm/fix", diff_of(taken, {"a.py": b"1\ntwo\nthree\n"}), "Fix it\n\nWhy.")
-    assert git(project, "rev-parse", "swarm/fix").strip() == commit
-    assert git(project, "rev-parse", "swarm/fix^") == head
-    assert git(project, "diff", "--stat", "HEAD", "swarm/fix").split()[0] == "a.py"
-    assert git(project, "log", "-1", "--format=%B", "swarm/fix").strip() == "Fix it\n\nWhy."
-    assert git(project, "show", "swarm/fix:pkg/b.py") == "b = 1\n"
-    assert (git(project, "status", "--short"), git(project, "rev-parse", "HEAD")) == (status, head)
-    assert (project / ".git/index").read_bytes() == index
-    assert git(project, "symbolic-ref", "HEAD").strip() == "refs/heads/main"
-    assert git(project, "fsck", "--no-dangling").strip() == ""
-
-
-def test_branch_of_a_subfolder(project: Path, tmp_path: Path) -> None:
-    """Paths of a subfolder's snapshot are put where they belong."""
-    taken = take(project / "pkg", tmp_path / "run")
-    branch(project / "pkg", taken, "fix", diff_of(taken, {"b.py": b"b = 2\n"}), "Fix")
-    assert git(project, "show", "fix:pkg/b.py") == "b = 2\n"
-
-
-def test_branch_uses_the_name_that_git_knows(
-    project: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """The commit bears the person's name; where git knows none, the program's."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    diff = diff_of(snapshot, {"a.py": b"x\n"})
-    branch(project, snapshot, "nobody", diff, "Fix")
-    git(project, "config", "user.name", "Ann Other")
-    git(project, "config", "user.email", "ann@example.org")
-    branch(project, snapshot, "ann", diff, "Fix")
-    form = "--format=%an <%ae>"
-    assert git(project, "log", "-1", form, "nobody").strip() == "swarmcode <swarmcode@localhost>"
-    assert git(project, "log", "-1", form, "ann").strip() == "Ann Other <ann@example.org>"
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("main", "there already"),
-        ("a..b", "valid"),
-        ("-x", "valid"),
-        ("", "valid"),
-        ("a b", "valid"),
-        ("HEAD", "valid"),
-        ("x.lock", "valid"),
-    ],
-)
-def test_branch_names_are_checked(project: Path, snapshot: Snapshot, name: str, complaint: str) -> None:
-    """Invalid and taken names are usage errors."""
-    with pytest.raises(UsageError, match=complaint):
-        branch(project, snapshot, name, diff_of(snapshot, {"a.py": b"x\n"}), "Fix")
-
-
-def test_branch_needs_committed_ground(project: Path, tmp_path: Path) -> None:
-    """A fix of lines that are not committed cannot stand on the last commit."""
-    fill(project, {"a.py": "un\ndeux\ntrois\n"})
-    taken = take(project, tmp_path / "run")
-    before = every_byte(project / ".git")
-    with pytest.raises(UsageError, match="last commit") as raised:
-        branch(project, taken, "fix", diff_of(taken, {"a.py": b"un\n2\ntrois\n"}), "Fix")
-    assert "commit" in raised.value.hint
-    assert git(project, "branch", "--list", "fix") == ""
-    assert every_byte(project / ".git") == before
-
-
-def test_branch_needs_a_repository_and_a_commit(tmp_path: Path) -> None:
-    """Without git, or before the first commit, there is nothing to branch from."""
-    folder = tmp_path / "plain"
-    fill(folder, {"a.py": "a\n"})
-    taken = take(folder, tmp_path / "run")
-    with pytest.raises(UsageError, match="not in a git repository"):
-        branch(folder, taken, "fix", diff_of(taken, {"a.py": b"b\n"}), "Fix")
-    git(folder, "init", "-q")
-    with pytest.raises(UsageError, match="no commit"):
-        branch(folder, taken, "fix", diff_of(taken, {"a.py": b"b\n"}), "Fix")

@@ -39,6 +39,8 @@ class Issue:
     """Git tree id of the snapshot that is fixed: what was on disk when the run began."""
     test: tuple[str, ...]
     """The test command."""
+    inside: str = ""
+    """Where `repo` lies below the top of its git repository; empty at the top, and outside of git."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,8 @@ pre-commit step runs with several) decide nothing; system and global configurati
 programs are overridden, since a repository's own configuration is as untrusted as its files.
 """
 
+import re
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -115,6 +117,47 @@ def find(folder: Path) -> GitDir | None:
             continue
         return GitDir(folder=place.resolve(), common=common.resolve(), top=top, index=place.resolve() / "index")
     return None
+
+
+def inside(folder: Path) -> str:
+    """Where a folder lies below the top of its repository, `pkg/core`; empty at the top, and outside of git."""
+    folder = folder.resolve()
+    home = find(folder)
+    where = folder.relative_to(home.top).as_posix() if home else "."
+    return "" if where == "." else where
+
+
+def private_dir(folder: Path, top: Path, *, stands_for: GitDir | None) -> GitDir:
+    """A git dir of our own; where it stands for a user's, with copies of its index and excludes, and its objects."""
+    for name in ("objects", "refs", "info"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    (folder / "info" / "attributes").write_text(ATTRIBUTES)
+    config = "[core]\n\trepositoryFormatVersion = 0\n\tbare = false\n"
+    if stands_for is not None:
+        if _is_sha256(stands_for.common):
+            config = config.replace("= 0", "= 1") + "[extensions]\n\tobjectFormat = sha256\n"
+        copies = [(stands_for.index, "index"), (stands_for.common / "info" / "exclude", "info/exclude")]
+        copies += [(shared, shared.name) for shared in stands_for.folder.glob("sharedindex.*")]
+        for source, name in copies:
+            if source.is_file():
+                shutil.copyfile(source, folder / name)
+    (folder / "config").write_text(config)
+    alternates = stands_for.common / "objects" if stands_for else None
+    return GitDir(folder=folder, common=folder, top=top, index=folder / "index", alternates=alternates)
+
+
+def _is_sha256(common: Path) -> bool:
+    try:
+        config = (common / "config").read_text(errors="replace")
+    except OSError:
+        return False
+    return re.search(r"^\s*objectformat\s*=\s*\"?sha256", config, re.IGNORECASE | re.MULTILINE) is not None
+
+
+def ended(diff: str) -> bytes:
+    """A diff as git is given it: bytes, with a line's end at the end."""
+    return (diff if diff.endswith("\n") else f"{diff}\n").encode(errors="surrogateescape")
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -121,10 +121,12 @@ def alive(folder: Path) -> bool:
 
 def find(home: Path, name: str) -> Path:
     """The folder of the run that `name` means: an id, its beginning or its end, or `last`. Raises `UsageError`."""
+    if not name:
+        raise UsageError("no run is named", "name one, or `last`; see: swarmcode runs")
     known = folders(home)
     if name == LATEST and known:
         return known[-1]
-    fitting = [each for each in known if name and (each.name.startswith(name) or each.name.endswith(name))]
+    fitting = [each for each in known if each.name.startswith(name) or each.name.endswith(name)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

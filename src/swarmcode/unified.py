@@ -86,7 +86,7 @@ def diff_text(path: str, old: str | None, new: str | None) -> str:
     """
     if old == new:
         return ""
-    before, after = _quoted(f"a/{path}"), _quoted(f"b/{path}")
+    before, after = quoted(f"a/{path}"), quoted(f"b/{path}")
     head = f"diff --git {before} {after}\n"
     if old is None:
         head, before = f"{head}new file mode 100644\n", _NULL
@@ -101,7 +101,7 @@ def diff_text(path: str, old: str | None, new: str | None) -> str:
 
 
 def _file_patch(file: PatchedFile) -> FilePatch:
-    old, new = _name(file.source_file, "a/"), _name(file.target_file, "b/")
+    old, new = plain_name(file.source_file, "a/"), plain_name(file.target_file, "b/")
     info = "".join(file.patch_info or ())
     complaint = ""
     if file.is_binary_file:
@@ -115,7 +115,9 @@ def _file_patch(file: PatchedFile) -> FilePatch:
     return FilePatch(old=old, new=new, hunks=tuple(_hunk(hunk) for hunk in file), complaint=complaint)
 
 
-def _name(name: str | None, prefix: str) -> str | None:
+def plain_name(name: str | None, prefix: str) -> str | None:
+    """The path behind a name in a header: unquoted, without `a/` or `b/`; None for /dev/null. Raises `DiffError` where
+    there is none."""
     if not name:
         raise DiffError("no readable diff: a file has no name")
     if name.startswith('"') and name.endswith('"') and len(name) > 1:
@@ -135,12 +137,16 @@ def _unquoted(name: str) -> str:
     return octets.encode("latin-1").decode(errors="surrogateescape")
 
 
-def _quoted(name: str) -> str:
-    """A name as git writes it: quoted where it holds a quote, a backslash or a control character."""
-    if not re.search(r'["\\\x00-\x1f\x7f]', name):
+def quoted(name: str, *, ascii_only: bool = False) -> str:
+    """A name as git writes it: quoted where it holds a quote, a backslash or a control character; with `ascii_only`,
+    which is git's default (`core.quotePath`), also where a byte of it is none of ASCII."""
+    if not re.search(r'["\\\x00-\x1f\x7f]', name) and (name.isascii() or not ascii_only):
         return name
     escapes = {code: f"\\{letter}" for letter, code in _ESCAPES.items()}
-    escapes |= {code: f"\\{code:03o}" for code in (*range(32), 127) if code not in escapes}
+    others = (*range(32), *range(127, 256 if ascii_only else 128))
+    escapes |= {code: f"\\{code:03o}" for code in others if code not in escapes}
+    if ascii_only:
+        name = name.encode(errors="surrogateescape").decode("latin-1")
     return f'"{name.translate(escapes)}"'
 
 

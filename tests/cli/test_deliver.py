@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from swarmcode import flow
-from swarmcode.cli.deliver import Delivery, Outcome, deliver, patch, write_result
+from swarmcode.cli.deliver import Delivery, Outcome, deliver, write_result
 from swarmcode.codec import encode
 from swarmcode.errors import StateError, UsageError
 from swarmcode.repo import Snapshot, take
+from swarmcode.report.patch import patch
 
 OLD, NEW = b"x = 1\n", b"x = 2\n"
 DIFF = "diff --git a/a.py b/a.py\n--- a/a.py\n+++ b/a.py\n@@ -1 +1 @@\n-x = 1\n+x = 2\n"
@@ -150,6 +151,31 @@ def test_branch_commits_beside_the_work_tree(repo: Path, snapshot: Snapshot) -> 
     assert git(repo, "show", "fix-x:a.py") == NEW.decode()
     assert git(repo, "log", "-1", "--format=%B", "fix-x").startswith("Fix: wrong x\n\nThese tests failed and now pass")
     assert git(repo, "status", "--porcelain", "--branch") == "## main\n"
+
+
+def test_from_a_folder_in_the_repository(repo: Path, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What was found in a subfolder is told from the repository's top, as git does: `git apply` takes it there and in
+    the folder, and a branch has it in its place. The report has paths of the folder."""
+    folder = repo / "pkg"
+    folder.mkdir()
+    (folder / "a.py").write_bytes(OLD)
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", "second")
+    about = report(folder)
+    outcome = Outcome(
+        report=replace(about, issue=replace(about.issue, inside="pkg")), snapshot=take(folder, tmp_path / "s")
+    )
+    assert deliver(outcome, folder, Delivery(branch="fix")) == 0
+    told = capfdbinary.readouterr().out
+    assert told == DIFF.replace("/a.py", "/pkg/a.py").encode()
+    assert git(repo, "show", "fix:pkg/a.py") == NEW.decode()
+    for stand in (repo, folder):
+        git(repo, "checkout", "-q", "--", ".")
+        subprocess.run(["git", "apply"], cwd=stand, input=told, check=True)
+        assert git(repo, "status", "--porcelain") == " M pkg/a.py\n"
+    assert deliver(outcome, folder, Delivery(json=True)) == 0
+    data = json.loads(capfdbinary.readouterr().out)
+    assert (data["merge"]["files"], data["merge"]["diff"], data["issue"]["inside"]) == (["a.py"], DIFF, "pkg")
 
 
 def test_output_is_replaced_whole(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import select
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    import subprocess
-
     from conftest import Shell
 
 CODE = """\
@@ -58,6 +57,8 @@ def files(folder: Path) -> dict[str, bytes]:
         (["x", "--apply", "--branch", "b"], 2, "exclude each other"),
         (["x", "--output", "missing/out.patch"], 2, "--output missing/out.patch"),
         (["x", "--resume", "nonsense"], 2, "there is no run nonsense"),
+        (["x", "--resume", ""], 2, "no run is named"),
+        (["x", "--branch", "fix"], 2, "is not in a git repository"),
         (["x", "--model", "missing.gguf"], 3, "missing.gguf"),
         (["x", "--model", "shop.py"], 3, "shop.py"),
         (["x", "--adapter", "missing.gguf"], 3, "there is no adapter"),
@@ -79,6 +80,46 @@ def test_what_cannot_work_is_said_in_two_lines(shop: "Shell", arguments: list[st
     assert said.splitlines()[-1].startswith("  ")
     assert "Traceback" not in said
     assert files(shop.repo) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("fix-1", "branch fix-1 is there already"),
+        ("fix-1/sub", "branch fix-1/sub cannot be beside branch fix-1"),
+        ("a b", "no valid branch name"),
+        ("@", "no valid branch name"),
+        ("", "no valid branch name"),
+    ],
+)
+def test_a_branch_that_cannot_be_is_refused_before_the_run(shop: "Shell", name: str, words: str) -> None:
+    """Exit code 2 at once, and no run was begun for it."""
+    commit(shop.repo)
+    subprocess.run(["git", "branch", "fix-1"], cwd=shop.repo, check=True)
+    done = shop("fix", "x", "--branch", name)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
+    assert not (shop.home / "runs").exists()
+
+
+def commit(folder: Path) -> None:
+    """Makes a repository of a folder, with one commit."""
+    names = ("-c", "user.name=ann", "-c", "user.email=ann@example.org")
+    for arguments in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-q", "-m", "first")):
+        subprocess.run(["git", *names, *arguments], cwd=folder, check=True)
+
+
+def test_no_tests_in_a_folder_of_a_repository(shop: "Shell") -> None:
+    """That the folder alone was looked at is said, with what takes the whole; at the top there is no such line."""
+    (shop.repo / "docs").mkdir()
+    (shop.repo / "docs" / "a.md").write_text("words\n")
+    commit(shop.repo)
+    done = shop("fix", "x", "--sandbox", "process", "--repo", "docs")
+    assert done.code == 3
+    assert done.err.splitlines()[-1] == (
+        f"  only {shop.repo}/docs was taken, a folder of the repository {shop.repo}; for all of it: --repo {shop.repo}"
+    )
+    assert "was taken" not in shop("fix", "x", "--sandbox", "process").err
 
 
 def test_an_empty_issue_on_standard_input(shop: "Shell") -> None:
@@ -148,6 +189,7 @@ def test_a_fix_from_the_shell(shop: "Shell") -> None:
 def test_a_fix_where_tests_fail_and_nothing_where_they_pass(shop: "Shell") -> None:
     """`--if-failing` needs no issue: it fixes what fails, and calls it so; then there is nothing to do, whatever was to
     be done with a fix, also going on from an earlier run; and where no test can be run, that is still an error."""
+    commit(shop.repo)
     call = ("fix", "--if-failing", "--sandbox", "process", "--test", "python3 check.py")
     done = shop.apart(*call, "--apply")
     assert done.code == 0, done.err

@@ -1,6 +1,7 @@
 """`swarmcode runs`."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,18 @@ def test_a_damaged_run_does_not_hide_the_others(shell: "Shell", kept: dict[str, 
 def test_the_patch_comes_again(shell: "Shell", kept: dict[str, str]) -> None:
     """Byte for byte, as it was."""
     assert shell("runs", kept["fixed"], "--patch").out == DIFF
+
+
+def test_the_patch_of_a_folder_comes_again_from_the_top(shell: "Shell") -> None:
+    """A run in a subfolder is told as it was then, though its repository is long gone; on the page, too."""
+    with runs.opened(shell.home) as folder, Journal(folder, pytest.fail) as journal:
+        about = report(folder.name, DIFF)
+        journal(events.RunEnded(report=replace(about, issue=replace(about.issue, inside="lib/core"))))
+    moved = DIFF.replace("/a.py", "/lib/core/a.py")
+    assert shell("runs", "last", "--patch").out == moved
+    page = shell("runs", "last", "--markdown").out
+    assert "\n```diff\ndiff --git a/lib/core/a.py b/lib/core/a.py\n" in page
+    assert "- `lib/core/a.py` (+1 -1)" in page
 
 
 def test_the_report_and_the_summary_come_again(shell: "Shell", kept: dict[str, str]) -> None:

@@ -35,8 +35,8 @@ def say(text: str) -> None:
 def tell(error: SwarmcodeError) -> None:
     """What was wrong, and what to do about it."""
     say(f"swarmcode: {error.message}")
-    if error.hint:
-        say(f"  {error.hint}")
+    for line in error.hint.splitlines():
+        say(f"  {line}")
 
 
 def tell_fault(error: BaseException) -> None:

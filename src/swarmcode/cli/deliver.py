@@ -10,11 +10,13 @@ from pathlib import Path
 
 import typer
 
+from swarmcode.branch import make_branch
 from swarmcode.cli.boundary import say
 from swarmcode.errors import StateError, UsageError
 from swarmcode.flow import Report
-from swarmcode.repo import Snapshot, branch, write
+from swarmcode.repo import Snapshot, write
 from swarmcode.report.jsonreport import render
+from swarmcode.report.patch import patch
 from swarmcode.report.summary import summary
 from swarmcode.report.terminal import clean, one_line
 
@@ -84,7 +86,7 @@ def _into_repository(outcome: Outcome, repo: Path, delivery: Delivery) -> None:
     if (delivery.apply or delivery.branch) and not report.fixed:
         say(f"  nothing was written, because only a part is fixed; the patch: swarmcode runs {report.run} --patch")
     elif delivery.branch:
-        commit = branch(repo, outcome.snapshot, delivery.branch, patch(report), _message(report))
+        commit = make_branch(repo, outcome.snapshot, delivery.branch, patch(report), _message(report))
         say(f"  branch   {delivery.branch}, commit {commit[:12]}")
     elif delivery.apply or (delivery.may_ask and _agreed(report, repo)):
         write(repo, outcome.snapshot, report.merge.changes)
@@ -106,11 +108,6 @@ def _message(report: Report) -> str:
     return (
         f"Fix: {one_line(report.issue.title, 66)}\n\nThese tests failed and now pass; none other is broken:\n{tests}\n"
     )
-
-
-def patch(report: Report) -> str:
-    """The proven patch, of all that failed or of a part of it; empty where nothing is proven."""
-    return report.merge.diff if report.merge is not None and report.merge.proven else ""
 
 
 def write_result(text: str, output: Path | None, run: str) -> None:

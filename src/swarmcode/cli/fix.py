@@ -12,17 +12,18 @@ from typing import Annotated
 import typer
 
 from swarmcode import runs
+from swarmcode.branch import check_branch
 from swarmcode.cli.boundary import INTERRUPTED, Interrupted, crash, interruptible, say
 from swarmcode.cli.deliver import Delivery, Outcome, deliver
 from swarmcode.cli.models import default_model
 from swarmcode.cli.order import SNAPSHOT, Order, phase, prepare
+from swarmcode.cli.place import folder_of, widen
 from swarmcode.cli.watch import Watch, watched
 from swarmcode.config import load, state_home
-from swarmcode.errors import PassingFault, SwarmcodeError, UsageError
+from swarmcode.errors import PassingFault, SuiteError, SwarmcodeError, UsageError
 from swarmcode.events import RunEnded, RunStarted, Warned
 from swarmcode.issue import FAILING, IssueText, read
 from swarmcode.journal import Recall, recall
-from swarmcode.suite.detect import command_name
 
 EPILOG = (
     "Standard output carries the patch alone, so that `swarmcode fix ... | git apply` works; all else goes to standard "
@@ -96,9 +97,9 @@ def fix(
     ] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the fix into the work tree.")] = False,
     branch: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="NAME", help="Commit the fix to a new branch; the work tree stays.", show_default=False),
-    ] = "",
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write there what would go to standard output.")
     ] = None,
@@ -112,13 +113,13 @@ def fix(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole report instead of the patch.")] = False,
     resume: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="RUN",
             help="Go on from an earlier run (an id, a piece of it, or `last`): what it judged is not judged again.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
 ) -> None:
     """Fixes what ISSUE describes and failing tests show.
 
@@ -127,15 +128,15 @@ def fix(
     --apply, --branch, or, at a terminal, when you are asked.
     """
     home = state_home(os.environ)
-    delivery = Delivery(apply=apply, branch=branch, output=output, json=as_json)
+    delivery = Delivery(apply=apply, branch=branch or "", output=output, json=as_json)
     delivery.check()
-    earlier = runs.find(home, resume) if resume else None
+    earlier = runs.find(home, resume) if resume is not None else None
     recalled = recall(earlier) if earlier else None
-    place = (repo or (recalled.issue.repo if recalled else Path())).absolute()
-    if not place.is_dir():
-        raise UsageError(f"{place} is no folder", "pass the folder of the repository with --repo")
+    place = folder_of(repo or (recalled.issue.repo if recalled else Path()))
+    if branch is not None:
+        check_branch(place, branch)
     flags = {
-        "test": test or (command_name(recalled.issue.test) if recalled else None),
+        "test": test,
         "mode": mode,
         "agents": agents,
         "model": model,
@@ -195,6 +196,8 @@ def _watched(order: Order, folder: Path) -> Outcome:
             raise Interrupted(f"; go on with: {_again(folder)}" if watch.resumable else "") from None
         except SwarmcodeError as error:
             watch.failed(error)
+            if isinstance(error, SuiteError):
+                widen(error, order.repo)
             if isinstance(error, PassingFault):
                 error.hint = error.hint or (f"go on with: {_again(folder)}" if watch.resumable else "try again")
             raise

@@ -11,6 +11,7 @@ from pathlib import Path
 from swarmcode.config import Config
 from swarmcode.events import Emit, Phase, PhaseEnded, PhaseStarted, Warned
 from swarmcode.flow import Issue
+from swarmcode.gitdir import inside
 from swarmcode.issue import IssueText
 from swarmcode.journal import Recall
 from swarmcode.options import Settings
@@ -60,13 +61,21 @@ async def prepare(order: Order, folder: Path, emit: Emit) -> Ground:
     """Finds the test command and takes the snapshot. Raises `UsageError`, `SuiteError` and `StateError`."""
     settings = order.config.settings
     with phase(emit, "snapshot"):
-        argv = detect(order.repo, settings.suite.command or None).argv
+        argv = _command(order)
         toolchain, argv = _toolchain(order.repo, argv, settings.sandbox.image)
         snapshot = await asyncio.to_thread(take, order.repo, folder / SNAPSHOT, leave=(order.home,))
     for line in _left_out(snapshot):
         emit(Warned(message=line))
     text = order.issue
-    issue = Issue(title=text.title, text=text.text, images=text.images, repo=order.repo, base=snapshot.tree, test=argv)
+    issue = Issue(
+        title=text.title,
+        text=text.text,
+        images=text.images,
+        repo=order.repo,
+        base=snapshot.tree,
+        test=argv,
+        inside=inside(order.repo),
+    )
     return Ground(
         issue=issue,
         snapshot=snapshot,
@@ -81,6 +90,19 @@ def _limits(settings: Settings) -> Limits:
     """Of one run of the tests. It gets no more than half of the whole time: else none would be left for a fix."""
     limits = Limits(**asdict(settings.sandbox.limits))
     return replace(limits, seconds=min(limits.seconds, settings.swarm.timeout / 2))
+
+
+def _command(order: Order) -> tuple[str, ...]:
+    """The test command. Going on from a run it is that run's, with the very program that was found then, unless the
+    command line names another."""
+    config, earlier = order.config, order.recalled
+    if earlier is None or config.sources["test"].origin == "flag":
+        return detect(order.repo, config.settings.suite.command or None).argv
+    program, *rest = earlier.issue.test
+    old = earlier.issue.repo
+    if Path(program).is_relative_to(old):  # the repository may have been moved
+        program = str(order.repo / Path(program).relative_to(old))
+    return program, *rest
 
 
 def _toolchain(repo: Path, argv: tuple[str, ...], image: str) -> tuple[Toolchain, tuple[str, ...]]:

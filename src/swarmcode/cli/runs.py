@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from swarmcode.cli.boundary import say
-from swarmcode.cli.deliver import patch as proven
 from swarmcode.cli.deliver import write_result
 from swarmcode.config import state_home
 from swarmcode.errors import StateError, UsageError
@@ -15,6 +14,7 @@ from swarmcode.events import RunEnded, RunFailed, RunStarted
 from swarmcode.journal import edges
 from swarmcode.report.jsonreport import render
 from swarmcode.report.markdown import markdown
+from swarmcode.report.patch import patch as proven
 from swarmcode.report.summary import headline, summary
 from swarmcode.report.terminal import one_line
 from swarmcode.runs import alive, find, folders

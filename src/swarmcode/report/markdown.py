@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from swarmcode.flow import Report
+from swarmcode.report.patch import patch
 from swarmcode.report.summary import FLAKY, LISTED, changed, costs, fails, headline, proof
 from swarmcode.report.terminal import clean, one_line
 
@@ -40,7 +41,7 @@ def _proven(report: Report) -> Iterator[str]:
     if merge is None or not merge.proven:
         return
     yield _listed("Now passing", map(code, report.solved))
-    files = [f"{code(path)} (+{added} -{removed})" for path, added, removed in changed(merge.diff)]
+    files = [f"{code(path)} (+{added} -{removed})" for path, added, removed in changed(patch(report))]
     if files:
         yield _listed("Changed", files)
     yield f"Proof: {proof(report)}."
@@ -48,7 +49,7 @@ def _proven(report: Report) -> Iterator[str]:
     if merge.rejected:
         reasons = (f"a patch of subtask {code(each.subtask)}: {code(each.reason)}" for each in merge.rejected)
         yield _listed("Left out", reasons)
-    yield from _patch(report, merge.diff)
+    yield from _patch(report, patch(report))
 
 
 def _written(report: Report) -> Iterator[str]:
