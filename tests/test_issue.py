@@ -51,6 +51,32 @@ def test_file_is_read(tmp_path: Path) -> None:
 def test_dash_reads_standard_input() -> None:
     """`-` stands for standard input."""
     assert ask("-", stdin=b"# Piped\n").title == "Piped"
+    assert ask("/dev/stdin", stdin=b"# Piped\n").title == "Piped"
+
+
+def piped(content: bytes, repo: Path) -> IssueText:
+    """As a shell passes `<(command)`: the name of an open pipe."""
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb"):
+        with os.fdopen(theirs, "wb") as writer:
+            writer.write(content)
+        return ask(f"/dev/fd/{ours}", repo)
+
+
+def test_a_pipe_is_read_like_standard_input(tmp_path: Path) -> None:
+    """The shell's `<(command)` is an issue, with pictures in the repository; an empty one is none."""
+    (tmp_path / "a.png").write_bytes(b"x")
+    issue = piped(b"# Piped\n\n![](a.png)\n", tmp_path)
+    assert issue.title == "Piped"
+    assert issue.images == (tmp_path / "a.png",)
+    with pytest.raises(UsageError, match="the issue is empty"):
+        piped(b"", tmp_path)
+
+
+def test_a_device_without_end_is_refused() -> None:
+    """No more is read of it than an issue may have."""
+    with pytest.raises(UsageError, match="/dev/zero is larger than"):
+        ask("/dev/zero")
 
 
 def test_pictures_beside_the_issue_are_found(tmp_path: Path) -> None:

@@ -272,6 +272,31 @@ def test_unwritable_places_are_state_errors(nobodys: Path) -> None:
         place.chmod(0o755)
 
 
+def test_a_state_folder_that_cannot_be_written_any_more(nobodys: Path) -> None:
+    """What becomes of the disk during a run is no fault of the diff's: exit code 3, and what to do."""
+    fill(nobodys / "project", {"a.py": "a\n"})
+    taken = take(nobodys / "project", nobodys / "run")
+    taken.store.chmod(0o555)
+    with pytest.raises(StateError, match=r"/git cannot be written: Permission denied") as raised:
+        diff_of(taken, {"a.py": b"b\n"})
+    taken.store.chmod(0o755)
+    assert (raised.value.exit_code, raised.value.hint) == (3, "free space, or set SWARMCODE_HOME")
+
+
+def test_a_disk_that_is_full_for_git(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git's complaint about the disk is not taken for one about the diff."""
+    full = tmp_path / "bin" / "git"
+    full.parent.mkdir()
+    full.write_text("#!/bin/sh\necho 'error: unable to write file ab/cd: No space left on device' >&2\nexit 128\n")
+    full.chmod(0o755)
+    diff = pure.diff_text("a.py", "one\ntwo\nthree\n", "1\ntwo\nthree\n")
+    monkeypatch.setenv("PATH", f"{full.parent}:{os.environ['PATH']}")
+    with pytest.raises(StateError, match="git cannot write: No space left on device"):
+        combine(snapshot, (diff,))
+    with pytest.raises(StateError, match="git cannot write"):
+        diff_of(snapshot, {"a.py": b"x\n"})
+
+
 def test_write_takes_back_what_it_replaced(nobodys: Path) -> None:
     """When the last file cannot be put in place, those that were are as before."""
     folder = nobodys / "project"

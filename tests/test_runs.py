@@ -61,6 +61,18 @@ def test_old_runs_go_and_living_ones_stay(tmp_path: Path) -> None:
     assert left == ["20200100-000000-0000", "20200103-000000-0000", "20200104-000000-0000", new.name]
 
 
+def test_the_copy_of_a_killed_run_goes_when_the_next_begins(tmp_path: Path) -> None:
+    """The copy of the tree is large; what the run had found out is kept, and a run that lives keeps all."""
+    with runs.opened(tmp_path) as killed:
+        (killed / runs.SNAPSHOT / "base").mkdir(parents=True)
+        (killed / "journal.jsonl").touch()
+    with runs.opened(tmp_path) as living:
+        (living / runs.SNAPSHOT).mkdir()
+        assert [path.name for path in sorted(killed.iterdir())] == ["journal.jsonl", "lock"]
+        with runs.opened(tmp_path):
+            assert (living / runs.SNAPSHOT).is_dir()
+
+
 def test_links_are_no_runs(tmp_path: Path) -> None:
     """A link among the runs is neither listed nor followed when old runs go."""
     precious = tmp_path / "precious"

@@ -37,8 +37,17 @@ def make_branch(repo: Path, snapshot: Snapshot, name: str, diff: str, message: s
     home = _home(repo.resolve())
     head = _head(home, name)
     ground = _Ground(home=home, head=head, snapshot=snapshot, folder=repo.resolve())
-    diff = ground.as_committed(diff)
-    with tempfile.TemporaryDirectory(dir=snapshot.store) as scratch:
+    try:
+        return _made(ground, name, ground.as_committed(diff), message)
+    except OSError as error:
+        raise StateError(
+            f"branch {name} cannot be made: {error.strerror}", "free space; nothing else was changed"
+        ) from error
+
+
+def _made(ground: "_Ground", name: str, diff: str, message: str) -> str:
+    home, head = ground.home, ground.head
+    with tempfile.TemporaryDirectory(dir=ground.snapshot.store) as scratch:
         # First on the side: a diff that does not apply leaves nothing behind in the user's object store.
         aside = private_dir(Path(scratch) / "git", home.top, stands_for=home)
         try:
@@ -60,9 +69,9 @@ class _Ground:
     """The last commit, and what was on disk beside it."""
 
     def __init__(self, *, home: GitDir, head: str, snapshot: Snapshot, folder: Path) -> None:
-        self._home = home
-        self._head = head
-        self._snapshot = snapshot
+        self.home = home
+        self.head = head
+        self.snapshot = snapshot
         self._inside = folder.relative_to(home.top)
 
     def as_committed(self, diff: str) -> str:
@@ -76,8 +85,8 @@ class _Ground:
     def cause(self, diff: str) -> str:
         """What is to be done about a diff that does not apply."""
         for path, _ in sections(diff):
-            nearest = find((self._home.top / path).parent)
-            if nearest is not None and nearest.top != self._home.top:
+            nearest = find((self.home.top / path).parent)
+            if nearest is not None and nearest.top != self.home.top:
                 return f"{path} belongs to another repository, {nearest.top}: run there, or use --apply"
         for path, _ in sections(diff):
             if self._kept(path) != self._there(path) and not self._is_normalised(path):
@@ -86,14 +95,14 @@ class _Ground:
 
     def _kept(self, path: str) -> bytes | None:
         try:
-            return self._home.call("cat-file", "blob", f"{self._head}:{path}")
+            return self.home.call("cat-file", "blob", f"{self.head}:{path}")
         except GitFailed:
             return None
 
     def _there(self, path: str) -> bytes | None:
         if not Path(path).is_relative_to(self._inside):
             return None
-        place = self._snapshot.root / Path(path).relative_to(self._inside)
+        place = self.snapshot.root / Path(path).relative_to(self._inside)
         return place.read_bytes() if place.is_file() and not place.is_symlink() else None
 
 

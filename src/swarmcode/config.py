@@ -204,12 +204,12 @@ def user_file() -> Path:
 def state_home(environ: Mapping[str, str]) -> Path:
     """The state directory, there or not: `SWARMCODE_HOME`, else where platformdirs puts it; absolute.
 
-    Raises `StateError` where no home directory is known.
+    Raises `StateError` where no home directory is known, or the current folder is gone.
     """
     import platformdirs
 
     try:
         chosen = environ.get("SWARMCODE_HOME")
         return Path(chosen).expanduser().absolute() if chosen else platformdirs.user_state_path("swarmcode").absolute()
-    except RuntimeError as error:
+    except (RuntimeError, FileNotFoundError) as error:  # no home, or a relative path in a folder that is gone
         raise StateError(f"there is no place for run folders: {error}", "set SWARMCODE_HOME to a folder") from error

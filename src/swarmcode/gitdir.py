@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from swarmcode.errors import SurroundingsError
+from swarmcode.errors import StateError, SurroundingsError
 
 _SETTINGS: Final = {
     "advice.detachedHead": "false",
@@ -54,6 +54,10 @@ ATTRIBUTES: Final = "* !text !eol !ident !filter !diff !merge !whitespace !worki
 """Overrides whatever the tree's own `.gitattributes` say, when it stands in a git dir's `info/attributes`."""
 
 
+_FULL: Final = re.compile("No space left on device|Disk quota exceeded|Read-only file system")
+"""Complaints of git that are not about what it was asked."""
+
+
 class GitFailed(Exception):
     """Git said no; the message is its first complaint."""
 
@@ -72,7 +76,8 @@ class GitDir:
     """A further object folder to read from."""
 
     def call(self, *arguments: str, given: bytes = b"", settings: Mapping[str, str] | None = None) -> bytes:
-        """What git prints. Raises `GitFailed`, and `SurroundingsError` where git is not installed."""
+        """What git prints. Raises `GitFailed`, `SurroundingsError` where git is not installed, and
+        `StateError` where the disk is full."""
         return _execute(
             arguments, self.top, given, {**_environment({**_SETTINGS, **(settings or {})}), **self._place()}
         )
@@ -188,6 +193,8 @@ def _execute(arguments: tuple[str, ...], folder: Path, given: bytes, variables: 
             )
         except GitCommandNotFound as error:
             raise SurroundingsError("git is not installed", "install git 2.32 or later") from error
+    if status and (full := _FULL.search(complaint)):
+        raise StateError(f"git cannot write: {full[0]}", "free space, or set SWARMCODE_HOME to where there is some")
     if status:
         raise GitFailed(_first(complaint) or f"git {arguments[0]} ended with {status}")
     return out

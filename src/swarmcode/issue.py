@@ -1,4 +1,4 @@
-"""Reads the issue: text as it is, a file, standard input, or (through the `gh` program) a reference to GitHub."""
+"""Reads the issue: text as it is, a file or pipe, standard input, or (through the `gh` program) what is on GitHub."""
 
 import json
 import re
@@ -26,6 +26,7 @@ _IMAGE: Final = re.compile(
 )
 _PICTURES: Final = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp"})
 _GH_SECONDS: Final = 30
+_STDIN: Final = ("-", "/dev/stdin")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,16 +48,16 @@ FAILING: Final = IssueText(
 
 
 def read(source: str, repo: Path, stdin: BinaryIO) -> IssueText:
-    """The issue that `source` stands for: text, the path of a file, `-` for `stdin`, or `owner/name#12` or its URL.
+    """The issue that `source` stands for: text, a file or pipe, `-` for `stdin`, or `owner/name#12` or its URL.
 
     Pictures are looked for beside the issue's file, else in `repo`. Raises `UsageError` where nothing is said, or the
     file is missing, too large or no UTF-8 text; `SurroundingsError` where GitHub cannot be asked.
     """
-    if source == "-":
+    if source in _STDIN:
         return _issue(_decoded(stdin.read(LARGEST + 1), "standard input"), repo, repo)
     place = _existing(source)
     if place is not None:
-        return _issue(_decoded(_content(place), str(place)), place.parent, repo)
+        return _issue(_decoded(_content(place), str(place)), place.parent if place.is_file() else repo, repo)
     bare = source.strip()
     if reference := _REFERENCE.fullmatch(bare) or _URL.fullmatch(bare):
         return _issue(_from_github(bare, reference), repo, repo)
@@ -85,7 +86,8 @@ def _looks_like_path(source: str) -> bool:
 
 
 def _content(place: Path) -> bytes:
-    if not place.is_file():
+    """What stands in a file, or comes out of a pipe (`<(command)`) or a device."""
+    if not (place.is_file() or place.is_fifo() or place.is_char_device()):
         raise UsageError(f"{place} is no file", "pass the file with the issue, or the text itself")
     try:
         with place.open("rb") as file:

@@ -150,11 +150,16 @@ def _listing(folder: Path, scratch: Path) -> tuple[Listing, list[str]]:
 
 @contextmanager
 def _staged(snapshot: Snapshot) -> Iterator[GitDir]:
-    """The snapshot's git dir with an index of its own, so that many may work at once."""
-    with tempfile.TemporaryDirectory(dir=snapshot.store) as scratch:
-        index = Path(scratch) / "index"
-        shutil.copyfile(snapshot.store / "index", index)
-        yield GitDir(folder=snapshot.store, common=snapshot.store, top=snapshot.root, index=index)
+    """The snapshot's git dir with an index of its own, so that many may work at once. Raises `StateError`."""
+    try:
+        with tempfile.TemporaryDirectory(dir=snapshot.store) as scratch:
+            index = Path(scratch) / "index"
+            shutil.copyfile(snapshot.store / "index", index)
+            yield GitDir(folder=snapshot.store, common=snapshot.store, top=snapshot.root, index=index)
+    except OSError as error:
+        raise StateError(
+            f"{snapshot.store} cannot be written: {error.strerror}", "free space, or set SWARMCODE_HOME"
+        ) from error
 
 
 def _lay(stage: GitDir, changes: Changes) -> None:

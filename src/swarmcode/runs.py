@@ -17,6 +17,8 @@ from swarmcode.errors import StateError, UsageError
 
 LATEST = "last"
 """Stands for the latest run wherever a run is named."""
+SNAPSHOT = "snapshot"
+"""In a run's folder: a copy of the tree, which goes when the run ends; where it was killed, when the next begins."""
 _LOCK = "lock"
 
 
@@ -35,6 +37,7 @@ def opened(home: Path, keep: int = 50) -> Iterator[Path]:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         prune(home, keep)
+        _sweep(home)
         yield folder
     finally:
         os.close(lock)
@@ -71,6 +74,15 @@ def prune(home: Path, keep: int) -> int:
                 remove(folder)
                 gone += 1
     return gone
+
+
+def _sweep(home: Path) -> None:
+    """Removes the copies of trees that killed runs left; the rest of such a run is small, and good to go on from."""
+    for folder in folders(home):
+        if (folder / SNAPSHOT).exists():
+            with _seized(folder) as free:
+                if free:
+                    remove(folder / SNAPSHOT)
 
 
 def remove(folder: Path) -> None:

@@ -1,7 +1,10 @@
 """`swarmcode config`."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import pytest
 
 from swarmcode.options import SETTINGS
 
@@ -39,6 +42,29 @@ def test_a_bad_value_is_exit_code_2(shell: "Shell") -> None:
     assert done.err == (
         'swarmcode: mode is "fast" in SWARMCODE_MODE\n  expected one of auto, instant, thinking, agent, swarm\n'
     )
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_repository_that_is_none_is_exit_code_2(shell: "Shell", name: str) -> None:
+    """What is told would be of no project at all."""
+    (shell.repo / "file").touch()
+    done = shell("config", "--repo", name)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"swarmcode: {shell.repo / name} is no folder\n")
+
+
+@pytest.mark.parametrize("command", [("config",), ("fix", "x"), ("config", "--json")])
+def test_a_current_folder_that_is_gone(
+    shell: "Shell", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Exit code 3 and what to do; with --repo it works from there."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = shell(*command)
+    assert (done.code, done.out) == (3, "")
+    assert done.err.startswith("swarmcode: the current folder is not there any more\n  change to one that is")
+    assert shell("config", "--repo", str(shell.repo)).code == 0
 
 
 def test_a_project_cannot_command_the_terminal(shell: "Shell") -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from swarmcode import flow
-from swarmcode.cli.deliver import Delivery, Outcome, deliver, write_result
+from swarmcode.cli.deliver import Delivery, Outcome, deliver
+from swarmcode.cli.output import write_result
 from swarmcode.codec import encode
 from swarmcode.errors import StateError, UsageError
 from swarmcode.repo import Snapshot, take
@@ -217,7 +218,7 @@ def test_apply_and_branch_exclude_each_other() -> None:
 
 WRITE = """
 import sys
-from swarmcode.cli.deliver import write_result
+from swarmcode.cli.output import write_result
 from swarmcode.errors import StateError
 try:
     write_result("x" * 1_000_000, None, "r1")
@@ -259,7 +260,7 @@ def on_a_terminal(code: str, *arguments: str, typed: bytes = b"") -> tuple[int, 
 def test_a_terminal_is_not_commanded_by_a_patch() -> None:
     """A patch is text of a model: where a terminal would obey its escape sequences they are left out, which is said."""
     code = (
-        "from swarmcode.cli.deliver import write_result; write_result('+ok \\x1b]0;owned\\x07\\x1b[2J\\n', None, 'r1')"
+        "from swarmcode.cli.output import write_result; write_result('+ok \\x1b]0;owned\\x07\\x1b[2J\\n', None, 'r1')"
     )
     status, shown = on_a_terminal(code)
     assert status == 0

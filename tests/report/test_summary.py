@@ -5,11 +5,20 @@ from dataclasses import replace
 import pytest
 
 from swarmcode.flow import Merge, Report, Reproduction, Verdict
+
+
+from swarmcode.flow import Merge, Report, Reproduction
+from swarmcode.report.markdown import markdown
 from swarmcode.report.summary import changed, headline, summary
 
 
 def fixed(report: Report) -> Report:
     return replace(report, solved=report.solved + report.unsolved, unsolved=())
+
+
+def of_paths(report: Report, diff: str) -> Report:
+    assert report.merge is not None
+    return replace(report, merge=replace(report.merge, diff=diff))
 
 
 def unfixed(report: Report) -> Report:
@@ -154,3 +163,28 @@ def test_advice_fits_how_far_the_run_came(report: Report) -> None:
     untried = "\n".join(summary(replace(unfixed(report), attempts=(), verdicts={}, why="no code but their own")))
     assert "why      no code but their own" in untried
     assert "next" not in untried
+
+
+QUOTED = """\
+diff --git "a/gr\\303\\266\\303\\237e \\"1\\".py" "b/gr\\303\\266\\303\\237e \\"1\\".py"
+--- "a/gr\\303\\266\\303\\237e \\"1\\".py"\t
++++ "b/gr\\303\\266\\303\\237e \\"1\\".py"\t
+@@ -1 +1,2 @@
+-x
++y
++z
+diff --git "a/\\303\\244.py" "b/\\303\\244.py"
+deleted file mode 100644
+--- "a/\\303\\244.py"
++++ /dev/null
+@@ -1 +0,0 @@
+-x
+"""
+
+
+def test_files_have_the_names_that_people_gave_them(report: Report) -> None:
+    """Git's quotes and octal digits are for git; a file that is deleted is named, too."""
+    assert changed(QUOTED) == [('größe "1".py', 2, 1), ("ä.py", 0, 1)]
+    lines = summary(of_paths(report, QUOTED))
+    assert '  changed  größe "1".py (+2 -1)' in lines
+    assert '- `größe "1".py` (+2 -1)' in markdown(of_paths(report, QUOTED))

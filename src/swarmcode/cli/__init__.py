@@ -18,6 +18,7 @@ from typer.main import get_command
 
 from swarmcode import __version__
 from swarmcode.cli import boundary, config, fix, models, runs, serve
+from swarmcode.cli.output import answer
 from swarmcode.engine.garbage import collect_seldom
 from swarmcode.errors import SwarmcodeError
 
@@ -39,7 +40,7 @@ app.add_typer(models.app, name="models")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"swarmcode {__version__}")
+        answer(f"swarmcode {__version__}")
         raise typer.Exit
 
 

@@ -9,6 +9,8 @@ import typer
 
 from swarmcode.cli.boundary import say
 from swarmcode.cli.models import default_model
+from swarmcode.cli.output import answer
+from swarmcode.cli.place import folder_of
 from swarmcode.config import load, state_home, user_file
 from swarmcode.options import SETTINGS
 
@@ -23,7 +25,7 @@ def config(
     [tool.swarmcode] in pyproject.toml), the user's file, `swarmcode models default`, the default.
     """
     home = state_home(os.environ)
-    found = load({}, environ=os.environ, repo=repo.absolute(), kept=default_model(home))
+    found = load({}, environ=os.environ, repo=folder_of(repo), kept=default_model(home))
     for warning in found.warnings:
         say(f"warning: {warning}")
     if as_json:
@@ -31,11 +33,11 @@ def config(
             key: {"value": found.values[key], "origin": source.origin, "place": source.place}
             for key, source in found.sources.items()
         }
-        typer.echo(json.dumps({"settings": values, "user_file": str(user_file()), "state": str(home)}, indent=2))
+        answer(json.dumps({"settings": values, "user_file": str(user_file()), "state": str(home)}, indent=2))
         return
     for key, declared in SETTINGS.items():
-        typer.echo(f"{key:<18} {_shown(found.values[key]):<12} {found.sources[key]!s:<10} # {declared.what}")
-    typer.echo(f"\nuser file: {user_file()}\nstate:     {home}")
+        answer(f"{key:<18} {_shown(found.values[key]):<12} {found.sources[key]!s:<10} # {declared.what}")
+    answer(f"\nuser file: {user_file()}\nstate:     {home}")
 
 
 def _shown(value: Any) -> str:

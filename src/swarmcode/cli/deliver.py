@@ -2,9 +2,6 @@
 
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +9,14 @@ import typer
 
 from swarmcode.branch import make_branch
 from swarmcode.cli.boundary import say
+from swarmcode.cli.output import write_result
 from swarmcode.errors import StateError, UsageError
 from swarmcode.flow import Report
 from swarmcode.repo import Snapshot, write
 from swarmcode.report.jsonreport import render
 from swarmcode.report.patch import patch
 from swarmcode.report.summary import summary
-from swarmcode.report.terminal import clean, one_line
+from swarmcode.report.terminal import one_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,63 +106,3 @@ def _message(report: Report) -> str:
     return (
         f"Fix: {one_line(report.issue.title, 66)}\n\nThese tests failed and now pass; none other is broken:\n{tests}\n"
     )
-
-
-def write_result(text: str, output: Path | None, run: str) -> None:
-    """Writes a patch or a report to its place; a file is replaced whole or not at all. Raises `StateError`."""
-    data = text.encode("utf-8", "surrogateescape")
-    try:
-        if output is None:
-            _to_stdout(data)
-        elif output.exists() and not output.is_file():
-            output.write_bytes(data)  # a pipe or a device cannot be replaced
-        else:
-            _replace(output.resolve(), data)
-    except OSError as error:
-        place = output or "standard output"
-        raise StateError(
-            f"the result could not be written to {place}: {error.strerror}", f"it is kept: swarmcode runs {run} --patch"
-        ) from error
-
-
-def _to_stdout(data: bytes) -> None:
-    if sys.stdout is None:
-        raise BrokenPipeError(0, "it is closed")
-    if sys.stdout.isatty():
-        shown = clean(data.decode("utf-8", "replace")).encode()
-        if shown != data:
-            say("swarmcode: the patch holds characters that a terminal must not see; --output has them all")
-        data = shown
-    with _last_words():
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-
-
-@contextmanager
-def _last_words() -> Iterator[None]:
-    """Whatever is left in the buffer of a broken pipe must not break the interpreter's end."""
-    try:
-        yield
-    except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-        raise
-
-
-def _replace(file: Path, data: bytes) -> None:
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
-        os.chmod(name, file.stat().st_mode & 0o777 if file.exists() else 0o666 & ~_umask())
-        os.replace(name, file)
-    except OSError:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -16,7 +16,7 @@ from swarmcode.branch import check_branch
 from swarmcode.cli.boundary import INTERRUPTED, Interrupted, crash, interruptible, say
 from swarmcode.cli.deliver import Delivery, Outcome, deliver
 from swarmcode.cli.models import default_model
-from swarmcode.cli.order import SNAPSHOT, Order, phase, prepare
+from swarmcode.cli.order import Order, phase, prepare
 from swarmcode.cli.place import folder_of, widen
 from swarmcode.cli.watch import Watch, watched
 from swarmcode.config import load, state_home
@@ -182,7 +182,7 @@ def _run(order: Order, delivery: Delivery) -> int:
             say(f"swarmcode: interrupted{end}")
             return INTERRUPTED
         finally:
-            runs.remove(folder / SNAPSHOT)
+            runs.remove(folder / runs.SNAPSHOT)
 
 
 def _watched(order: Order, folder: Path) -> Outcome:

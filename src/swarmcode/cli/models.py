@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from swarmcode.cli.boundary import say
+from swarmcode.cli.output import answer
 from swarmcode.cli.table import byte_size, show_table
 from swarmcode.config import load, state_home
 from swarmcode.errors import ModelError, SwarmcodeError, UsageError
@@ -57,7 +58,7 @@ def list_(as_json: AsJson = False) -> None:
     names = (registry.EMBEDDED, *(entry.name for entry in known.entries))
     models = [told(name, known, home) for name in names]
     if as_json:
-        typer.echo(json.dumps({"default": known.default, "models": models}, indent=2))
+        answer(json.dumps({"default": known.default, "models": models}, indent=2))
         return
     show_table([HEAD, *(listed(model) for model in models)])
 
@@ -155,7 +156,7 @@ def _register(entry: Any) -> None:
         return known if same and not entry.source else known.with_entry(entry)
 
     registry.change(_home(), added)
-    typer.echo(entry.name)
+    answer(entry.name)
     say(f"  use it with: swarmcode fix --model {entry.name}, or always: swarmcode models default {entry.name}")
 
 
@@ -168,7 +169,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
     home = _home()
     model = models.resolve(name, home)
     if as_json:
-        typer.echo(json.dumps(told(name, registry.load(home), home), indent=2))
+        answer(json.dumps(told(name, registry.load(home), home), indent=2))
         return
     show_table(card_of(model))
 
@@ -215,7 +216,7 @@ def default(
 
     home = _home()
     if not name:
-        typer.echo(registry.load(home).default)
+        answer(registry.load(home).default)
         return
     registry.load(home).with_default(name)
     models.resolve(name, home)

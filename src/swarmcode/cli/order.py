@@ -16,11 +16,10 @@ from swarmcode.issue import IssueText
 from swarmcode.journal import Recall
 from swarmcode.options import Settings
 from swarmcode.repo import Snapshot, take
+from swarmcode.runs import SNAPSHOT
 from swarmcode.sandbox.protocol import Base, Limits, Toolchain
 from swarmcode.suite.detect import detect
 
-SNAPSHOT = "snapshot"
-"""In the run's folder: a copy of the tree, which goes when the run ends."""
 LEFT_OUT = 5
 """Most files that are named one by one because the snapshot left them out."""
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from swarmcode.cli.boundary import say
-from swarmcode.cli.deliver import write_result
+from swarmcode.cli.output import answer, write_result
 from swarmcode.config import state_home
 from swarmcode.errors import StateError, UsageError
 from swarmcode.events import RunEnded, RunFailed, RunStarted
@@ -40,7 +40,7 @@ def runs(
         raise UsageError("of which run?", f"name one: swarmcode runs last {forms[0]}")
     kept = folders(home)
     for folder in kept:
-        typer.echo(_row(folder))
+        answer(_row(folder))
     if not kept:
         say(f"there are no runs in {home}")
 
@@ -76,4 +76,4 @@ def _show(folder: Path, form: str = "") -> None:
                 raise UsageError(f"run {folder.name} proved no patch", f"see: swarmcode runs {folder.name}")
             write_result(proven(last.report), None, folder.name)
         case _:
-            typer.echo("\n".join(summary(last.report)))
+            answer("\n".join(summary(last.report)))

@@ -12,6 +12,7 @@ import typer
 
 from swarmcode.cli.boundary import INTERRUPTED, Interrupted, endings, interruptible, say, tell_fault
 from swarmcode.cli.models import default_model
+from swarmcode.cli.output import answer
 from swarmcode.config import load, state_home
 from swarmcode.errors import EngineLost, SurroundingsError, UsageError
 from swarmcode.options import Settings
@@ -170,7 +171,7 @@ async def run_until_told(
         async with asyncio.TaskGroup() as group:
             running = group.create_task(listener.run())
             say(f"swarmcode: serving {engine.profile.name}, {engine.profile.context:,} tokens of context, at {place}")
-            typer.echo(place)
+            answer(place)
             number = await _first(engine, caught)
             say(f"swarmcode: ending{_left(engine)}")
             listener.end()

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-import typer
-
+from swarmcode.cli.output import answer
 from swarmcode.report.terminal import one_line
 
 LONGEST_CELL = 4096
@@ -19,7 +18,7 @@ def show_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths[1] = max(len(row[1]) for row in shown) if len(widths) > 2 else widths[1]
     for row in shown:
         cells = [cell if at == len(row) - 1 else cell.ljust(widths[at]) for at, cell in enumerate(row)]
-        typer.echo("  ".join(cells).rstrip())
+        answer("  ".join(cells).rstrip())
 
 
 def short_count(number: int) -> str:

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator
 from io import StringIO
 
 from unidiff.errors import UnidiffParseError
-from unidiff.patch import PatchSet
+from unidiff.patch import PatchedFile, PatchSet
 
+from swarmcode.errors import DiffError
 from swarmcode.flow import Baseline, Report, Reproduction
 from swarmcode.report.terminal import counted, one_line
+from swarmcode.unified import plain_name
 
 LISTED = 8
 """Most tests, or files, that are named one by one."""
@@ -151,9 +153,14 @@ def changed(diff: str) -> list[tuple[str, int, int]]:
     """Path, lines added and lines removed, for each file of a unified diff; empty where it cannot be read."""
     try:
         patches = PatchSet(StringIO(diff, newline="\n"))
-        return [(file.path, file.added, file.removed) for file in patches]
-    except (UnidiffParseError, ValueError):
+        return [(_path(file), file.added, file.removed) for file in patches]
+    except (UnidiffParseError, ValueError, DiffError):
         return []
+
+
+def _path(file: PatchedFile) -> str:
+    """As the file is called, without git's quotes."""
+    return plain_name(file.target_file, "b/") or plain_name(file.source_file, "a/") or ""
 
 
 def _named(tests: Iterable[str]) -> Iterator[str]:
