@@ -194,7 +194,9 @@ def _execute(arguments: tuple[str, ...], folder: Path, given: bytes, variables: 
         except GitCommandNotFound as error:
             raise SurroundingsError("git is not installed", "install git 2.32 or later") from error
     if status and (full := _FULL.search(complaint)):
-        raise StateError(f"git cannot write: {full[0]}", "free space, or set SWARMCODE_HOME to where there is some")
+        raise StateError(
+            f"git cannot write: {full[0]}", "free space; for the state directory, SWARMCODE_HOME may name another place"
+        )
     if status:
         raise GitFailed(_first(complaint) or f"git {arguments[0]} ended with {status}")
     return out
