@@ -25,9 +25,10 @@ def tools(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "one" / "bin", tmp_path / "other" / "bin"
 
 
-def order(project: Path, home: Path, test: str = "", recalled: Recall | None = None) -> Order:
+def order(project: Path, home: Path, test: str = "", recalled: Recall | None = None, **settings: str) -> Order:
+    given = {**settings, **({"test": test} if test else {})}
     return Order(
-        config=load({"test": test} if test else {}, environ={}, repo=project, user=home / "none.toml"),
+        config=load(given, environ={}, repo=project, user=home / "none.toml"),
         issue=IssueText(title="x", text="x"),
         repo=project,
         home=home,
@@ -61,6 +62,25 @@ def test_another_path_is_no_other_command(
     named = ground(order(project, home, "checker --all", remembered(first)), tmp_path / "3")
     assert named.issue.test == (str(tools[1] / "checker"), "--all")
     assert named.recalled is None
+
+
+def test_an_image_has_programs_of_its_own(
+    tmp_path: Path, tools: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going on in an image from a run on the host, the command is asked for by name."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    monkeypatch.setenv("PATH", f"{tools[0]}:{os.environ['PATH']}")
+    first = ground(order(project, home, "checker --all"), tmp_path / "1")
+    again = ground(order(project, home, recalled=remembered(first), image="python:3"), tmp_path / "2")
+    assert again.issue.test == ("checker", "--all")
+
+
+def test_a_run_of_the_tests_leaves_time_for_a_fix(tmp_path: Path, tools: tuple[Path, Path]) -> None:
+    """It gets half of all the time, or its own limit if that is less."""
+    project, home = tmp_path / "project", tmp_path / "home"
+    short = ground(order(project, home, "sh check", timeout="40"), tmp_path / "1")
+    long = ground(order(project, home, "sh check", timeout="4000"), tmp_path / "2")
+    assert (short.limits.seconds, long.limits.seconds) == (20, 120)
 
 
 def test_a_program_of_the_project_keeps_its_folder(tmp_path: Path, tools: tuple[Path, Path]) -> None:

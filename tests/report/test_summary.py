@@ -5,9 +5,6 @@ from dataclasses import replace
 import pytest
 
 from swarmcode.flow import Merge, Report, Reproduction, Verdict
-
-
-from swarmcode.flow import Merge, Report, Reproduction
 from swarmcode.report.markdown import markdown
 from swarmcode.report.summary import changed, headline, summary
 

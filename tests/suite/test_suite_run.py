@@ -190,6 +190,14 @@ def test_pseudo_test(project, code: int, outcome: str) -> None:
         assert test.message == ("" if code == 0 else "one\ntwo")
 
 
+def test_a_folder_named_after_pytest_makes_no_pytest_of_a_script(project) -> None:
+    """What counts is what is run."""
+    script = project.put("pytest-tools/check", "exit 1\n").root / "pytest-tools" / "check"
+    assert project.run(command=("sh", str(script))).failing == {f"sh {script}"}
+    assert project.run(command=("sh", "-c", f"cd . && sh {script}")).outcome == "finished"
+    assert project.run(command=("sh", "-c", "exit 1 # run-pytest.sh")).outcome == "broken"
+
+
 def test_pseudo_test_that_never_ends(project) -> None:
     """A command without pytest has the same time limit."""
     run = project.run(command=("sleep", "60"), limits=Limits(seconds=0.2))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,6 +99,8 @@ def _command(order: Order) -> tuple[str, ...]:
     if earlier is None or config.sources["test"].origin == "flag":
         return detect(order.repo, config.settings.suite.command or None).argv
     program, *rest = earlier.issue.test
+    if config.settings.sandbox.image and program.startswith("/"):  # the host's; an image has programs of its own
+        return detect(order.repo, shlex.join((Path(program).name, *rest))).argv
     old = earlier.issue.repo
     if Path(program).is_relative_to(old):  # the repository may have been moved
         program = str(order.repo / Path(program).relative_to(old))

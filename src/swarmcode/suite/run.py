@@ -111,6 +111,13 @@ def _command(command: tuple[str, ...], limits: Limits, *, warm: bool) -> Command
     )
 
 
+def _speaks_of_pytest(command: tuple[str, ...]) -> bool:
+    """Whether a program, a file or an option of the command is named after it; the folders that they lie in are not
+    meant."""
+    names = [part.rpartition("/")[2] for word in command for part in re.split(r"[\s;&|()<>'\"=]+", word)]
+    return any("pytest" in name or "py.test" in name for name in names)
+
+
 def _seeing(word: str) -> str:
     """A word of the command, or a script in it, with the probe behind each PYTHONPATH that it sets."""
     return _OWN_PATH.sub(lambda found: f"{found[0]}:{shlex.quote(str(probe.folder()))}", word)
@@ -132,7 +139,7 @@ def _decide(command: tuple[str, ...], ask: Ask, result: CommandResult, reading: 
     if result.exit_code in (126, 127):
         return _ended("broken", result, f"`{name}` cannot be started: {last_words(result.output)}")
     if not reading.opened:
-        if ask.ids or any("pytest" in word or "py.test" in word for word in command):
+        if ask.ids or _speaks_of_pytest(command):
             said = f"`{name}` ended with {result.exit_code} and no report: {last_words(result.output)}"
             if f"No module named '{PLUGIN}'" in result.output:
                 said = f"`{name}` ended with {result.exit_code}: {HIDDEN_PROBE}"
