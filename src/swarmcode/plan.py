@@ -198,20 +198,16 @@ def _is_weak(suspects: Sequence[Suspect]) -> bool:
 
 def _why(subtasks: tuple[Subtask, ...], waves: tuple[int, ...], *, sharp: bool) -> str:
     tests = sum(len(subtask.tests) for subtask in subtasks)
-    split = (
-        f"{tests} failing tests point at {len(subtasks)} separate files"
-        if len(subtasks) > 1
-        else f"{tests} failing test{'s point' if tests > 1 else ' points'} at one place"
-    )
+    failing = f"{tests} failing test{'s' if tests > 1 else ''}"
     if not any(subtask.suspects for subtask in subtasks):
-        return f"{split}, nothing that may be changed is suspicious"
+        return f"{failing}, and nothing that may be changed is suspicious"
+    point = "point" if tests > 1 else "points"
+    where = f"{len(subtasks)} separate files" if len(subtasks) > 1 else "one place"
     strength = "few lines are suspicious" if sharp else "many lines are suspicious"
-    ways: list[str] = []
-    for width in waves:
-        if not ways or width > int(ways[-1]):  # what is left of the budget at its end is no news
-            ways.append(str(width))
+    # What is left of the budget at its end is no news.
+    ways = [str(width) for number, width in enumerate(waves) if width > max(waves[:number], default=0)]
     agents = f"{', then '.join(ways)} agents while nothing is proven" if len(ways) > 1 else f"{ways[0]} agents"
-    return f"{split}, {strength}: {agents}"
+    return f"{failing} {point} at {where}, {strength}: {agents}"
 
 
 class _ProposedSubtask(BaseModel):

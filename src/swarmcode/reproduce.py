@@ -82,14 +82,14 @@ async def reproduce(issue: Issue, tree: Tree, baseline: Baseline, means: Means) 
     paths = tuple(islice(dict.fromkeys(suspect.path for suspect in suspects), FILES))
     beside = example(baseline.passing, paths, tree)
     path = new_test(issue.title, beside, tree.files)
-    pattern = (tree.text(beside) or "")[:LONGEST_EXAMPLE]
     places = [(suspect.path, suspect.start) for suspect in suspects]
-    room = room_of(means.engine.profile.context) - len(pattern)
+    room = room_of(means.engine.profile.context)
+    pattern = (tree.text(beside) or "")[: min(LONGEST_EXAMPLE, room // 4)]
     scene = Scene(
         issue=issue.text,
         path=path,
         example=(beside, pattern) if pattern else None,
-        files=tuple(shown(tree, paths, places, room)),
+        files=tuple(shown(tree, paths, places, room - len(pattern))),
     )
     rehearsal = Rehearsal(path, tree, means.run)
     panel = Panel(path, tree, rehearsal)

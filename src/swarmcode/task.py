@@ -39,5 +39,3 @@ class Task:
     """Of a run that is resumed."""
     known: Mapping[str, Verdict] = field(default_factory=dict)
     """Verdicts of a run that is resumed, by candidate key."""
-    if_failing: bool = False
-    """Tests that all pass are nothing to fix, and no error."""

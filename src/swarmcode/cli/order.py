@@ -81,7 +81,7 @@ async def prepare(order: Order, folder: Path, emit: Emit) -> Ground:
         snapshot=snapshot,
         base=Base(root=snapshot.root, home=order.repo),
         toolchain=toolchain,
-        limits=_limits(order.config.settings),
+        limits=_limits(settings),
         recalled=_fitting(order, issue, emit),
     )
 

@@ -42,12 +42,15 @@ def together(suspects: Iterable[Sequence[Suspect]]) -> tuple[Suspect, ...]:
 
 def out_of_reach(baseline: Baseline, tree: Tree) -> str:
     """Why nothing is suspected: what the failing tests run, if not themselves, may not be changed."""
+    if not any(test in baseline.covered for test in baseline.failing):
+        return "nothing points at code that may be changed"
     own = {test.split("::", 1)[0] for test in baseline.failing}
     ran = sorted({path for test in baseline.failing for path in baseline.covered.get(test, {})} - own)
-    ignored = [path for path in ran if path not in tree.files]
-    helpers = [path for path in ran if path in tree.files and is_test_file(path)]
-    if ignored:
-        return f"the failing tests run {ignored[0]}, which git ignores, so that no patch can change it"
-    if helpers:
-        return f"the failing tests run {helpers[0]}, which by its name belongs to the tests, and those are not changed"
-    return "the failing tests run no code but their own, and tests are not changed"
+    if not ran:
+        return "the failing tests run no code but their own, and tests are not changed"
+    path = next((path for path in ran if path not in tree.files or not is_test_file(path)), ran[0])
+    if path not in tree.files:
+        return f"the failing tests run {path}, which no patch can change: git ignores it, or it is no text"
+    if is_test_file(path):
+        return f"the failing tests run {path}, which by its name belongs to the tests, and those are not changed"
+    return f"the failing tests run {path}, which is too large to be looked at, or no code that is known"

@@ -81,7 +81,8 @@ class Progress:
                 self.subtasks, self.solved = len(plan.subtasks), set()
             case events.WaveStarted():
                 subtasks = ", ".join(event.subtasks)
-                at_work: Phase = "reproduce" if "swarm" not in self.phases and "reproduce" in self.phases else "swarm"
+                writing = self.phases.get("reproduce", PhaseState()).since is not None
+                at_work: Phase = "reproduce" if writing else "swarm"
                 self._detail(at_work, f"wave {event.number}, {counted(event.width, 'agent')}, subtask {subtasks}")
             case events.Merged(merge=merge):
                 self._detail("merge", "proven" if merge.proven else "nothing proven")
